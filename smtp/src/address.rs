@@ -1,0 +1,1 @@
+//! Addresses and paths of RFC 5321.
