@@ -1,0 +1,32 @@
+//! Agents, the runtime that drives them, and the one history they share.
+//!
+//! - [`agent`]: the [`Agent`] trait and the [`Context`] a handler works with;
+//! - [`mail`]: mail as agents see it, and what the mail side hands over to be stored;
+//! - [`admission`]: whether a message is from a member, a participant or a stranger, as a pure function;
+//! - [`gate`]: the one decision that stands before everything that leaves;
+//! - [`schedule`] and [`retry`]: when things happen next, as pure functions of the clock;
+//! - [`runtime`]: durable events in order per instance, tasks, timers;
+//! - [`store`]: SQLite, the only SQL of the program;
+//! - [`builtin`]: agents that need no code.
+//!
+//! What always holds: nothing here knows SMTP, MIME or audio. Whatever crosses into this crate is an
+//! owned value; whatever must survive a crash is in the store before anybody is told of it.
+
+pub mod admission;
+pub mod agent;
+pub mod builtin;
+pub mod clock;
+pub mod gate;
+pub mod ids;
+pub mod mail;
+pub mod retry;
+pub mod runtime;
+pub mod schedule;
+pub mod store;
+
+pub use agent::{Admission, Agent, Context, HandlerError, Task, TaskContext};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use ids::*;
+pub use mail::{Attachment, Draft, DraftAttachment, Mail, Trust, Verdict};
+pub use runtime::{Runtime, RuntimeConfig};
+pub use store::{Store, StoreError};

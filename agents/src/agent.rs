@@ -1,0 +1,544 @@
+//! Writing an agent.
+//!
+//! An [`Agent`] has a handler per thing that can happen, all with defaults. A handler is short: it
+//! runs on a snapshot of its instance, does no outside I/O and asks for effects through its
+//! [`Context`]; one transaction commits the new state and all effects together with "this event is
+//! done". If something else changed the instance meanwhile, the handler runs again on the newer
+//! snapshot, so a handler must have no effect except through its context.
+//!
+//! Whatever waits (a service, a person, time) is a task, a schedule or a message to another agent,
+//! each a durable row that comes back as an event.
+
+use crate::{
+    Attachment, ConversationId, Draft, InstanceId, Mail, MessageId, ScheduleId, TaskId, Trust,
+    Verdict, schedule::When,
+};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use std::{future::Future, pin::Pin};
+
+pub use crate::runtime::tasks::TaskContext;
+
+/// Whatever a handler fails with. The event is tried again, then put among the dead letters.
+pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What [`Agent::run_task`] returns.
+pub type TaskFuture<'a> = Pin<Box<dyn Future<Output = Result<Value, HandlerError>> + Send + 'a>>;
+
+/// A software agent. One value serves all its instances; what differs between them is in `State`.
+pub trait Agent: Send + Sync + 'static {
+    /// The memory of one instance, stored as JSON.
+    type State: Serialize + DeserializeOwned + Default + Send;
+
+    /// The shape of `State`. Raise it when stored states no longer read as they are.
+    const STATE_VERSION: u32 = 1;
+
+    /// Reads a state stored by an earlier (or later) version. The default refuses, so that no memory
+    /// is overwritten by mistake: the event is retried and then shown as a dead letter.
+    fn migrate(from: u32, _stored: Value) -> Result<Self::State, HandlerError> {
+        Err(format!(
+            "this state was stored by version {from} and the agent is at version {}: implement Agent::migrate",
+            Self::STATE_VERSION
+        )
+        .into())
+    }
+
+    /// Whether [`Agent::accept`] is to be asked. It runs inside the mail session, so it is opt-in.
+    fn screens(&self) -> bool {
+        false
+    }
+
+    /// Refuses mail before it is accepted. Pure, at most 200 ms; afterwards it counts as accepted. Asked
+    /// without a verdict at RCPT TO and with one at the end of DATA.
+    fn accept(&self, _envelope: &Envelope<'_>) -> Admission {
+        Admission::Accept
+    }
+
+    /// A mail was admitted to a conversation of this instance.
+    fn on_email(
+        &self,
+        _cx: &mut Context<'_, Self::State>,
+        _mail: &Mail,
+    ) -> Result<(), HandlerError> {
+        Ok(())
+    }
+
+    /// A schedule of this instance is due.
+    fn on_schedule(
+        &self,
+        _cx: &mut Context<'_, Self::State>,
+        _due: &Due,
+    ) -> Result<(), HandlerError> {
+        Ok(())
+    }
+
+    /// Another agent (or another instance of this one) said something.
+    fn on_message(
+        &self,
+        _cx: &mut Context<'_, Self::State>,
+        _message: &AgentMessage,
+    ) -> Result<(), HandlerError> {
+        Ok(())
+    }
+
+    /// A task of this instance ended, one way or another.
+    fn on_task(
+        &self,
+        _cx: &mut Context<'_, Self::State>,
+        _report: &TaskReport,
+    ) -> Result<(), HandlerError> {
+        Ok(())
+    }
+
+    /// A person approved or rejected something this instance wanted to send.
+    fn on_approval(
+        &self,
+        _cx: &mut Context<'_, Self::State>,
+        _decision: &ReviewDecision,
+    ) -> Result<(), HandlerError> {
+        Ok(())
+    }
+
+    /// Does the work of a task. May wait and do I/O. It is started again after a crash: look at
+    /// [`Task::checkpoint`], and make outside calls through [`TaskContext::call`].
+    fn run_task<'a>(&'a self, task: &'a Task, _cx: &'a TaskContext) -> TaskFuture<'a> {
+        Box::pin(async move { Err(format!("this agent has no task named {:?}", task.name).into()) })
+    }
+}
+
+/// What [`Agent::accept`] decides on.
+#[derive(Debug, Clone, Copy)]
+pub struct Envelope<'a> {
+    /// Lower-case envelope sender; empty for the null reverse-path.
+    pub reverse_path: &'a str,
+    /// Lower-case recipient.
+    pub recipient: &'a str,
+    /// Known at the end of DATA only.
+    pub verdict: Option<Verdict>,
+    /// The address in From, at the end of DATA only.
+    pub from: Option<&'a str>,
+}
+
+/// The answer of [`Agent::accept`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admission {
+    Accept,
+    /// Refused in the session with this reason, which the sender will read.
+    Refuse(String),
+}
+
+/// A schedule that fired.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Due {
+    pub schedule: ScheduleId,
+    pub name: String,
+    pub payload: Value,
+    /// When it should have fired. Later than that only if the server was down or busy.
+    pub due_at: Timestamp,
+}
+
+/// Something an agent says to another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AgentMessage {
+    /// The name of the agent that spoke.
+    pub from_agent: String,
+    /// The instance that spoke; answer with [`Context::answer`].
+    pub from_instance: InstanceId,
+    pub body: Value,
+    /// How many messages led to this one.
+    pub hops: u32,
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskReport {
+    pub task: TaskId,
+    pub name: String,
+    pub end: TaskEnd,
+}
+
+/// The ways a task can end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "end", rename_all = "snake_case")]
+pub enum TaskEnd {
+    Done {
+        result: Value,
+    },
+    Failed {
+        error: String,
+    },
+    Cancelled,
+    /// An outside call was under way when the server stopped, and nobody can tell whether it happened.
+    Uncertain {
+        call: String,
+    },
+}
+
+/// What a person decided about a draft or a held message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReviewDecision {
+    /// The outgoing message.
+    pub message: MessageId,
+    pub conversation: ConversationId,
+    pub approved: bool,
+    /// What the reviewer said, if anything.
+    pub reason: String,
+}
+
+/// A durable piece of work.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    pub id: TaskId,
+    pub instance: InstanceId,
+    pub name: String,
+    pub payload: Value,
+    /// The last value given to [`TaskContext::checkpoint`], or null.
+    pub checkpoint: Value,
+    /// 1 the first time.
+    pub attempt: u32,
+}
+
+/// Something said earlier in the conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    pub message: MessageId,
+    pub channel: String,
+    /// `human`, `agent` or `note`.
+    pub role: String,
+    pub author: String,
+    pub text: String,
+    pub at: Timestamp,
+}
+
+/// Who an instance talks to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContactCard {
+    pub name: String,
+    pub trust: Trust,
+    /// Proven addresses and numbers.
+    pub handles: Vec<String>,
+}
+
+/// What a handler may look up. Only admitted messages of its own instance are visible through it.
+pub trait History {
+    /// The newest `limit` messages of the instance, oldest first.
+    fn recent(&self, instance: InstanceId, limit: usize) -> Vec<Said>;
+    /// Attachments of a message of the instance.
+    fn attachments(&self, instance: InstanceId, message: MessageId) -> Vec<Attachment>;
+    /// The proven correspondent of the instance, if it belongs to one.
+    fn contact(&self, instance: InstanceId) -> Option<ContactCard>;
+}
+
+/// A handler's world: its state, what it may look up, and the effects it asks for.
+pub struct Context<'a, S> {
+    /// The memory of this instance. Changes are committed with the effects.
+    pub state: S,
+    pub(crate) meta: Meta<'a>,
+    pub(crate) effects: Vec<Effect>,
+}
+
+/// What a handler runs on, apart from the state.
+#[derive(Clone, Copy)]
+pub struct Meta<'a> {
+    pub now: Timestamp,
+    pub agent: &'a str,
+    pub instance: InstanceId,
+    pub key: &'a str,
+    /// The mail being handled, if it is one.
+    pub mail: Option<&'a Mail>,
+    /// Hops of the message being handled.
+    pub hops: u32,
+    pub history: &'a dyn History,
+}
+
+impl<'a, S> Context<'a, S> {
+    /// The time of this run.
+    pub fn now(&self) -> Timestamp {
+        self.meta.now
+    }
+
+    /// The name of the agent.
+    pub fn agent(&self) -> &str {
+        self.meta.agent
+    }
+
+    /// The instance this runs for.
+    pub fn instance(&self) -> InstanceId {
+        self.meta.instance
+    }
+
+    /// The key of the instance, such as `contact:12` or `shared`.
+    pub fn key(&self) -> &str {
+        self.meta.key
+    }
+
+    /// The newest `limit` messages of this instance, oldest first.
+    pub fn history(&self, limit: usize) -> Vec<Said> {
+        self.meta.history.recent(self.meta.instance, limit)
+    }
+
+    /// The proven correspondent of this instance, if it belongs to one.
+    pub fn contact(&self) -> Option<ContactCard> {
+        self.meta.history.contact(self.meta.instance)
+    }
+
+    /// Answers the mail being handled. The gate decides whether it leaves at once or waits for a person.
+    ///
+    /// Outside of [`Agent::on_email`] there is nothing to answer: use [`Context::reply_to`].
+    pub fn reply(&mut self, draft: impl Into<Draft>) {
+        match self.meta.mail {
+            Some(mail) => self.reply_to(mail.id, draft),
+            None => self.note_failure("reply() was called where no mail is being handled"),
+        }
+    }
+
+    /// Answers an earlier mail of this instance.
+    pub fn reply_to(&mut self, message: MessageId, draft: impl Into<Draft>) {
+        self.effects.push(Effect::Reply { answers: message, draft: draft.into() });
+    }
+
+    /// Sends a mail that answers nothing, into the conversation of the mail being handled or, where there
+    /// is none, into a new one.
+    pub fn send(
+        &mut self,
+        to: impl IntoIterator<Item = impl Into<String>>,
+        draft: impl Into<Draft>,
+    ) {
+        self.effects.push(Effect::Send {
+            conversation: self.meta.mail.map(|mail| mail.conversation),
+            to: to.into_iter().map(Into::into).collect(),
+            draft: draft.into(),
+        });
+    }
+
+    /// Tells the installation's own people: a note in the conversation, and a place in the review queue.
+    pub fn file_for_review(&mut self, why: impl Into<String>) {
+        if let Some(mail) = self.meta.mail {
+            self.effects.push(Effect::Review { conversation: mail.conversation, why: why.into() });
+        }
+    }
+
+    /// Puts the mail being handled aside: it stays visible with this reason and out of every history.
+    pub fn set_aside(&mut self, reason: impl Into<String>) {
+        if let Some(mail) = self.meta.mail {
+            self.effects.push(Effect::SetAside { message: mail.id, reason: reason.into() });
+        }
+    }
+
+    /// Writes a note into the conversation of the mail being handled. Correspondents never see it.
+    pub fn note(&mut self, text: impl Into<String>) {
+        if let Some(mail) = self.meta.mail {
+            self.effects.push(Effect::Note { conversation: mail.conversation, text: text.into() });
+        }
+    }
+
+    /// Calls [`Agent::on_schedule`] later. The name is the idempotency key: scheduling the same name again
+    /// moves the existing schedule of this instance instead of adding one.
+    pub fn schedule(&mut self, name: impl Into<String>, when: When, payload: Value) {
+        self.effects.push(Effect::Schedule { name: name.into(), when, payload });
+    }
+
+    /// Cancels a schedule of this instance by name; nothing happens if there is none.
+    pub fn cancel_schedule(&mut self, name: impl Into<String>) {
+        self.effects.push(Effect::CancelSchedule { name: name.into() });
+    }
+
+    /// Starts a task. The key is its idempotency key: if this instance has a task with it, nothing
+    /// happens. With a deadline, the task fails if it has not ended by then.
+    pub fn start_task(
+        &mut self,
+        name: impl Into<String>,
+        key: impl Into<String>,
+        payload: Value,
+        deadline: Option<SignedDuration>,
+    ) {
+        self.effects.push(Effect::StartTask {
+            name: name.into(),
+            key: key.into(),
+            payload,
+            deadline: deadline.and_then(|d| self.meta.now.checked_add(d).ok()),
+        });
+    }
+
+    /// Cancels a task of this instance by its key. It ends as [`TaskEnd::Cancelled`] once it notices.
+    pub fn cancel_task(&mut self, key: impl Into<String>) {
+        self.effects.push(Effect::CancelTask { key: key.into() });
+    }
+
+    /// Says something to an agent's instance, which gets it as [`Agent::on_message`]. `key` names the instance
+    /// and is created if it does not exist; only `shared` and `tag:…` keys can be named this way, because a
+    /// correspondent's memory is reached through a proven handle alone.
+    pub fn tell(&mut self, agent: impl Into<String>, key: impl Into<String>, body: Value) {
+        self.effects.push(Effect::Tell {
+            agent: agent.into(),
+            target: TellTarget::Key(key.into()),
+            body,
+            hops: self.meta.hops + 1,
+        });
+    }
+
+    /// Answers a message from another agent.
+    pub fn answer(&mut self, message: &AgentMessage, body: Value) {
+        self.effects.push(Effect::Tell {
+            agent: message.from_agent.clone(),
+            target: TellTarget::Instance(message.from_instance),
+            body,
+            hops: message.hops + 1,
+        });
+    }
+
+    fn note_failure(&mut self, text: &str) {
+        tracing::error!(agent = self.meta.agent, instance = %self.meta.instance, "{text}");
+    }
+}
+
+/// An effect as it waits for its commit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "effect", rename_all = "snake_case")]
+pub enum Effect {
+    Reply { answers: MessageId, draft: Draft },
+    Send { conversation: Option<ConversationId>, to: Vec<String>, draft: Draft },
+    SetAside { message: MessageId, reason: String },
+    Review { conversation: ConversationId, why: String },
+    Note { conversation: ConversationId, text: String },
+    Schedule { name: String, when: When, payload: Value },
+    CancelSchedule { name: String },
+    StartTask { name: String, key: String, payload: Value, deadline: Option<Timestamp> },
+    CancelTask { key: String },
+    Tell { agent: String, target: TellTarget, body: Value, hops: u32 },
+}
+
+/// Whom an [`Effect::Tell`] reaches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TellTarget {
+    Key(String),
+    Instance(InstanceId),
+}
+
+/// What happened, as stored in the queue of an instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Event {
+    Email { message: MessageId },
+    Schedule(Due),
+    Message(AgentMessage),
+    Task(TaskReport),
+    Approval(ReviewDecision),
+}
+
+impl Event {
+    /// A word for logs and lists.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Email { .. } => "email",
+            Self::Schedule(_) => "schedule",
+            Self::Message(_) => "message",
+            Self::Task(_) => "task",
+            Self::Approval(_) => "approval",
+        }
+    }
+}
+
+/// An event with what its handler needs, as of one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub instance: InstanceId,
+    pub key: String,
+    /// Rises with every commit to the instance.
+    pub version: i64,
+    pub state: String,
+    pub state_version: u32,
+    pub event: Event,
+    /// Loaded for [`Event::Email`].
+    pub mail: Option<Mail>,
+}
+
+/// What a run of a handler asks to be committed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Handled {
+    /// The new state as JSON with its version, or `None` where it did not change.
+    pub state: Option<(String, u32)>,
+    pub effects: Vec<Effect>,
+}
+
+/// An [`Agent`] without its state type, so that one registry holds them all.
+pub(crate) trait AnyAgent: Send + Sync + 'static {
+    fn handle(
+        &self,
+        agent: &str,
+        snapshot: &Snapshot,
+        history: &dyn History,
+        now: Timestamp,
+    ) -> Result<Handled, HandlerError>;
+    fn screens(&self) -> bool;
+    fn accept(&self, envelope: &Envelope<'_>) -> Admission;
+    fn run_task<'a>(&'a self, task: &'a Task, cx: &'a TaskContext) -> TaskFuture<'a>;
+}
+
+pub(crate) struct Erased<A>(pub A);
+
+impl<A: Agent> AnyAgent for Erased<A> {
+    fn handle(
+        &self,
+        agent: &str,
+        snapshot: &Snapshot,
+        history: &dyn History,
+        now: Timestamp,
+    ) -> Result<Handled, HandlerError> {
+        let state = if snapshot.state_version == 0 {
+            A::State::default()
+        } else if snapshot.state_version == A::STATE_VERSION {
+            serde_json::from_str(&snapshot.state)
+                .map_err(|e| format!("the stored state does not read as this agent's State: {e}"))?
+        } else {
+            A::migrate(snapshot.state_version, serde_json::from_str(&snapshot.state)?)?
+        };
+        let hops = match &snapshot.event {
+            Event::Message(message) => message.hops,
+            _ => 0,
+        };
+        let mut cx = Context {
+            state,
+            meta: Meta {
+                now,
+                agent,
+                instance: snapshot.instance,
+                key: &snapshot.key,
+                mail: snapshot.mail.as_ref(),
+                hops,
+                history,
+            },
+            effects: Vec::new(),
+        };
+        match &snapshot.event {
+            Event::Email { .. } => {
+                let mail = snapshot.mail.as_ref().ok_or("the mail of this event is gone")?;
+                self.0.on_email(&mut cx, mail)?;
+            }
+            Event::Schedule(due) => self.0.on_schedule(&mut cx, due)?,
+            Event::Message(message) => self.0.on_message(&mut cx, message)?,
+            Event::Task(report) => self.0.on_task(&mut cx, report)?,
+            Event::Approval(decision) => self.0.on_approval(&mut cx, decision)?,
+        }
+        let after = serde_json::to_string(&cx.state)?;
+        let unchanged = after == snapshot.state && snapshot.state_version == A::STATE_VERSION;
+        Ok(Handled {
+            state: (!unchanged).then_some((after, A::STATE_VERSION)),
+            effects: cx.effects,
+        })
+    }
+
+    fn screens(&self) -> bool {
+        self.0.screens()
+    }
+
+    fn accept(&self, envelope: &Envelope<'_>) -> Admission {
+        self.0.accept(envelope)
+    }
+
+    fn run_task<'a>(&'a self, task: &'a Task, cx: &'a TaskContext) -> TaskFuture<'a> {
+        self.0.run_task(task, cx)
+    }
+}

@@ -1,0 +1,5 @@
+//! Agents that need no code.
+
+mod receptionist;
+
+pub use receptionist::{Receptionist, ReceptionistOptions};

@@ -1,0 +1,370 @@
+//! The gate: one pure decision before everything that leaves.
+//!
+//! Agent, reviewer, program and command line all pass through [`decide`], and behind it is one
+//! outbox. It fails closed: what it cannot vouch for is held for a person, and what must never happen
+//! is denied whoever asks.
+
+use crate::mail::{Trust, Verdict};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Who wants something to leave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Actor {
+    /// An agent on its own.
+    Agent {
+        /// Which of its drafts a person reads first.
+        approval: Approval,
+    },
+    /// A person, who has read what leaves.
+    Person { name: String },
+    /// Another program with a token that may send.
+    Program { name: String },
+}
+
+/// Which drafts of an agent a person reads before they leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Approval {
+    /// Every one.
+    All,
+    /// Those to correspondents no person has admitted.
+    Unknown,
+    /// None; the other rules of the gate still hold.
+    None,
+}
+
+impl Approval {
+    /// The word used in configuration.
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "all" => Self::All,
+            "unknown" => Self::Unknown,
+            "none" => Self::None,
+            _ => return None,
+        })
+    }
+}
+
+/// What would leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect<'a> {
+    /// An answer to a stored mail.
+    Reply { to: &'a Answered },
+    /// A mail that answers nothing.
+    Send,
+    /// A stored mail passed on.
+    Forward,
+}
+
+/// What the gate needs to know of the mail that is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    pub verdict: Verdict,
+    /// SPF passed for an envelope sender equal to From.
+    pub envelope_proven: bool,
+    /// Lower-case address in From.
+    pub from: String,
+    pub null_sender: bool,
+    /// Why it is not from a person's hand, if it is not.
+    pub automatic: Option<String>,
+}
+
+/// One address something would go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipient {
+    /// Lower case.
+    pub address: String,
+    /// A member of the conversation.
+    pub member: bool,
+    /// One of our own addresses, aliases and tagged forms included.
+    pub own: bool,
+}
+
+/// What has been used of the allowances that stop loops, and how much there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budgets {
+    /// Automatic replies in this conversation since a person last wrote something new.
+    pub conversation: Allowance,
+    /// Automatic replies to this correspondent today; the fullest one if there are several.
+    pub correspondent: Allowance,
+    /// Automatic mails of this agent today.
+    pub agent: Allowance,
+    /// The global stop switch.
+    pub stopped: bool,
+}
+
+/// A counter and its cap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    pub used: u32,
+    pub cap: u32,
+}
+
+impl Allowance {
+    fn is_used_up(self) -> bool {
+        self.used >= self.cap
+    }
+}
+
+/// What the gate says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    Allow,
+    /// A person must decide.
+    Hold(Why),
+    /// Never, whoever asks.
+    Deny(Why),
+}
+
+/// Why something was held or denied, in words for the person who reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    NoRecipient,
+    OwnAddress(String),
+    NullSender,
+    Automatic(String),
+    Unverified,
+    NotTheSender(String),
+    OutsideConversation(String),
+    ReviewedAgent,
+    NotAdmitted,
+    ConversationBudget(Allowance),
+    CorrespondentBudget(Allowance),
+    AgentBudget(Allowance),
+    Stopped,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRecipient => write!(f, "there is nobody to send this to"),
+            Self::OwnAddress(a) => write!(f, "{a} is one of our own addresses"),
+            Self::NullSender => {
+                write!(
+                    f,
+                    "the mail answered has a null sender, as bounces do; answering could loop"
+                )
+            }
+            Self::Automatic(why) => {
+                write!(f, "the mail answered is automatic ({why}); answering could loop")
+            }
+            Self::Unverified => write!(f, "the sender of the mail answered is not verified"),
+            Self::NotTheSender(a) => {
+                write!(f, "the answer would go to {a}, who is neither the sender nor a member")
+            }
+            Self::OutsideConversation(a) => write!(f, "{a} is not a member of the conversation"),
+            Self::ReviewedAgent => write!(f, "this agent's mail is reviewed before it leaves"),
+            Self::NotAdmitted => write!(f, "nobody has admitted this correspondent yet"),
+            Self::ConversationBudget(a) => write!(
+                f,
+                "{} automatic replies in this conversation since a person wrote something new",
+                a.used
+            ),
+            Self::CorrespondentBudget(a) => {
+                write!(f, "{} automatic replies to this correspondent today", a.used)
+            }
+            Self::AgentBudget(a) => write!(f, "{} automatic mails by this agent today", a.used),
+            Self::Stopped => write!(f, "all sending is stopped"),
+        }
+    }
+}
+
+/// Decides whether something may leave. Rules are in order of severity; the first that speaks wins.
+pub fn decide(
+    effect: Effect<'_>,
+    actor: &Actor,
+    recipients: &[Recipient],
+    trust: Trust,
+    budgets: &Budgets,
+) -> Decision {
+    use Decision::{Allow, Deny, Hold};
+
+    if recipients.is_empty() {
+        return Deny(Why::NoRecipient);
+    }
+    if let Some(own) = recipients.iter().find(|r| r.own) {
+        return Deny(Why::OwnAddress(own.address.clone()));
+    }
+    let Actor::Agent { approval } = actor else {
+        // A person or a trusted program decided this. Only the stop switch stands above them.
+        return if budgets.stopped { Hold(Why::Stopped) } else { Allow };
+    };
+    if let Effect::Reply { to } = effect {
+        if to.null_sender {
+            return Deny(Why::NullSender);
+        }
+        if let Some(why) = &to.automatic {
+            return Deny(Why::Automatic(why.clone()));
+        }
+    }
+    if budgets.stopped {
+        return Hold(Why::Stopped);
+    }
+    match effect {
+        Effect::Reply { to } => {
+            if !to.verdict.is_verified() && !to.envelope_proven {
+                return Hold(Why::Unverified);
+            }
+            if let Some(other) = recipients.iter().find(|r| !r.member && r.address != to.from) {
+                return Hold(Why::NotTheSender(other.address.clone()));
+            }
+        }
+        Effect::Send | Effect::Forward => {
+            if let Some(other) = recipients.iter().find(|r| !r.member) {
+                return Hold(Why::OutsideConversation(other.address.clone()));
+            }
+        }
+    }
+    if budgets.conversation.is_used_up() {
+        return Hold(Why::ConversationBudget(budgets.conversation));
+    }
+    if budgets.correspondent.is_used_up() {
+        return Hold(Why::CorrespondentBudget(budgets.correspondent));
+    }
+    if budgets.agent.is_used_up() {
+        return Hold(Why::AgentBudget(budgets.agent));
+    }
+    match approval {
+        Approval::All => Hold(Why::ReviewedAgent),
+        Approval::Unknown if trust < Trust::Known => Hold(Why::NotAdmitted),
+        Approval::Unknown | Approval::None => Allow,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FREE: Budgets = Budgets {
+        conversation: Allowance { used: 0, cap: 3 },
+        correspondent: Allowance { used: 0, cap: 10 },
+        agent: Allowance { used: 0, cap: 200 },
+        stopped: false,
+    };
+
+    fn answered(verdict: Verdict) -> Answered {
+        Answered {
+            verdict,
+            envelope_proven: false,
+            from: "ann@example.org".into(),
+            null_sender: false,
+            automatic: None,
+        }
+    }
+
+    fn to(address: &str) -> Vec<Recipient> {
+        vec![Recipient { address: address.into(), member: false, own: false }]
+    }
+
+    fn agent() -> Actor {
+        Actor::Agent { approval: Approval::None }
+    }
+
+    fn reply(mail: &Answered, recipients: &[Recipient], budgets: &Budgets) -> Decision {
+        decide(Effect::Reply { to: mail }, &agent(), recipients, Trust::Proven, budgets)
+    }
+
+    #[test]
+    fn a_verified_sender_is_answered() {
+        let mail = answered(Verdict::Verified);
+        assert_eq!(reply(&mail, &to("ann@example.org"), &FREE), Decision::Allow);
+    }
+
+    #[test]
+    fn an_unverified_sender_is_answered_only_where_spf_proves_the_envelope() {
+        let mut mail = answered(Verdict::Unverified);
+        assert_eq!(reply(&mail, &to("ann@example.org"), &FREE), Decision::Hold(Why::Unverified));
+        mail.envelope_proven = true;
+        assert_eq!(reply(&mail, &to("ann@example.org"), &FREE), Decision::Allow);
+    }
+
+    #[test]
+    fn a_reply_to_that_names_someone_else_is_held() {
+        let mail = answered(Verdict::Verified);
+        assert!(matches!(
+            reply(&mail, &to("victim@example.net"), &FREE),
+            Decision::Hold(Why::NotTheSender(a)) if a == "victim@example.net"
+        ));
+    }
+
+    #[test]
+    fn a_cc_outside_of_the_conversation_is_held() {
+        let mail = answered(Verdict::Verified);
+        let mut recipients = to("ann@example.org");
+        recipients.extend(to("boss@example.org"));
+        assert!(matches!(reply(&mail, &recipients, &FREE), Decision::Hold(_)));
+        recipients[1].member = true;
+        assert_eq!(reply(&mail, &recipients, &FREE), Decision::Allow);
+    }
+
+    #[test]
+    fn automatic_mail_and_null_senders_are_never_answered() {
+        let mut mail = answered(Verdict::Verified);
+        mail.automatic = Some("Auto-Submitted: auto-replied".into());
+        assert!(matches!(
+            reply(&mail, &to("ann@example.org"), &FREE),
+            Decision::Deny(Why::Automatic(_))
+        ));
+        mail.automatic = None;
+        mail.null_sender = true;
+        assert_eq!(reply(&mail, &to("ann@example.org"), &FREE), Decision::Deny(Why::NullSender));
+    }
+
+    #[test]
+    fn our_own_addresses_are_denied_to_everyone() {
+        let recipients =
+            vec![Recipient { address: "sales@example.com".into(), member: true, own: true }];
+        for actor in [agent(), Actor::Person { name: "eve".into() }] {
+            assert!(matches!(
+                decide(Effect::Send, &actor, &recipients, Trust::Staff, &FREE),
+                Decision::Deny(Why::OwnAddress(_))
+            ));
+        }
+    }
+
+    #[test]
+    fn every_breaker_fails_into_review() {
+        let mail = answered(Verdict::Verified);
+        let full = |cap| Allowance { used: cap, cap };
+        for budgets in [
+            Budgets { conversation: full(3), ..FREE },
+            Budgets { correspondent: full(10), ..FREE },
+            Budgets { agent: full(200), ..FREE },
+            Budgets { stopped: true, ..FREE },
+        ] {
+            assert!(matches!(reply(&mail, &to("ann@example.org"), &budgets), Decision::Hold(_)));
+        }
+    }
+
+    #[test]
+    fn a_person_passes_the_breakers_but_not_the_stop_switch() {
+        let person = Actor::Person { name: "eve".into() };
+        let spent = Budgets { conversation: Allowance { used: 9, cap: 3 }, ..FREE };
+        let to = to("new@example.net");
+        assert_eq!(decide(Effect::Send, &person, &to, Trust::Staff, &spent), Decision::Allow);
+        let stopped = Budgets { stopped: true, ..FREE };
+        assert_eq!(
+            decide(Effect::Send, &person, &to, Trust::Staff, &stopped),
+            Decision::Hold(Why::Stopped)
+        );
+    }
+
+    #[test]
+    fn approval_decides_last() {
+        let mail = answered(Verdict::Verified);
+        let ask = |approval, trust| {
+            decide(
+                Effect::Reply { to: &mail },
+                &Actor::Agent { approval },
+                &to("ann@example.org"),
+                trust,
+                &FREE,
+            )
+        };
+        assert_eq!(ask(Approval::All, Trust::Staff), Decision::Hold(Why::ReviewedAgent));
+        assert_eq!(ask(Approval::Unknown, Trust::Proven), Decision::Hold(Why::NotAdmitted));
+        assert_eq!(ask(Approval::Unknown, Trust::Known), Decision::Allow);
+    }
+}

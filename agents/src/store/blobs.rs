@@ -1,0 +1,194 @@
+//! Content by its hash.
+//!
+//! Content is compressed by whoever brings it, never in the writer. Small content travels inside
+//! the transaction; large content is made durable in a file of its own before the row that names it
+//! exists. A file without a row (a crash in between) is harmless and is reused when the same content
+//! comes again.
+
+use super::{Result, Store, StoreError, Tx};
+use rusqlite::OptionalExtension;
+use sha2::{Digest, Sha256};
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// Content larger than this (bytes, uncompressed) lives in a file. DESIGN section 5.
+pub const INLINE_LIMIT: usize = 256 * 1024;
+
+/// Level 1 compresses mail text nearly as well as 3 at half the cost.
+const ZSTD_LEVEL: i32 = 1;
+
+/// The SHA-256 of some content.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BlobHash(pub [u8; 32]);
+
+impl std::fmt::Display for BlobHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl std::fmt::Debug for BlobHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl rusqlite::ToSql for BlobHash {
+    fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
+        Ok(self.0.as_slice().into())
+    }
+}
+
+impl rusqlite::types::FromSql for BlobHash {
+    fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
+        <[u8; 32]>::column_result(value).map(BlobHash)
+    }
+}
+
+/// Content that is ready to be named by a row: compressed, and durable already if it is large.
+#[derive(Clone)]
+pub struct StagedBlob {
+    hash: BlobHash,
+    size: u64,
+    /// The compressed bytes, or `None` if they are in a file.
+    data: Option<Vec<u8>>,
+}
+
+impl StagedBlob {
+    /// The hash by which the content is found again.
+    pub fn hash(&self) -> BlobHash {
+        self.hash
+    }
+
+    /// Uncompressed size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+impl std::fmt::Debug for StagedBlob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StagedBlob({} bytes, {})", self.size, self.hash)
+    }
+}
+
+pub(super) fn prepare(dir: &Path) -> Result<()> {
+    let blobs = dir.join("blobs");
+    fs::create_dir_all(&blobs).map_err(StoreError::io(&blobs))
+}
+
+impl Store {
+    /// Compresses content and, if it is large, writes it to its file and waits for the disk. Blocks: call it
+    /// off the async threads for anything but small content.
+    pub fn stage(&self, content: &[u8]) -> Result<StagedBlob> {
+        let hash = BlobHash(Sha256::digest(content).into());
+        let size = content.len() as u64;
+        let data = if content.len() <= INLINE_LIMIT {
+            let packed =
+                zstd::bulk::compress(content, ZSTD_LEVEL).map_err(StoreError::io(self.dir()))?;
+            Some(packed)
+        } else {
+            write_file(self.dir(), hash, content)?;
+            None
+        };
+        Ok(StagedBlob { hash, size, data })
+    }
+
+    /// Reads content. `None` if no row names it.
+    pub fn blob(&self, hash: BlobHash) -> Result<Option<Vec<u8>>> {
+        let row: Option<(i64, Option<Vec<u8>>)> = self.read(|conn| {
+            Ok(conn
+                .prepare_cached("SELECT size, data FROM blobs WHERE hash = ?1")?
+                .query_row((hash,), |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?)
+        })?;
+        let Some((size, data)) = row else { return Ok(None) };
+        let size =
+            usize::try_from(size).map_err(|_| StoreError::Corrupt("a blob has no size".into()))?;
+        let content = match data {
+            Some(packed) => {
+                zstd::bulk::decompress(&packed, size).map_err(StoreError::io(self.dir()))?
+            }
+            None => read_file(self.dir(), hash, size)?,
+        };
+        Ok(Some(content))
+    }
+}
+
+/// Compresses content for the row itself, whatever its size: for the attachments of drafts, which are
+/// inside the transaction that makes them anyway.
+pub(super) fn pack(content: &[u8]) -> Result<StagedBlob> {
+    let packed =
+        zstd::bulk::compress(content, ZSTD_LEVEL).map_err(StoreError::io("compression"))?;
+    Ok(StagedBlob {
+        hash: BlobHash(Sha256::digest(content).into()),
+        size: content.len() as u64,
+        data: Some(packed),
+    })
+}
+
+/// Names staged content by a row. Content that is there already is left alone.
+pub(super) fn insert(tx: &Tx<'_>, blob: &StagedBlob) -> Result<BlobHash> {
+    tx.run(
+        "INSERT INTO blobs (hash, size, data, created_at) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (hash) DO NOTHING",
+        (blob.hash, blob.size.cast_signed(), &blob.data, tx.now),
+    )?;
+    Ok(blob.hash)
+}
+
+fn path_of(dir: &Path, hash: BlobHash) -> PathBuf {
+    let name = hash.to_string();
+    dir.join("blobs").join(&name[..2]).join(format!("{name}.zst"))
+}
+
+fn write_file(dir: &Path, hash: BlobHash, content: &[u8]) -> Result<()> {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let path = path_of(dir, hash);
+    if path.exists() {
+        return Ok(());
+    }
+    let folder = path.parent().expect("a blob's path has a folder");
+    let fresh_folder = !folder.exists();
+    fs::create_dir_all(folder).map_err(StoreError::io(folder))?;
+    let temporary =
+        folder.join(format!(".{}.{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)));
+    let written = (|| -> io::Result<()> {
+        let mut encoder = zstd::stream::Encoder::new(File::create(&temporary)?, ZSTD_LEVEL)?;
+        encoder.write_all(content)?;
+        encoder.finish()?.sync_all()?;
+        fs::rename(&temporary, &path)?;
+        File::open(folder)?.sync_all()?;
+        if fresh_folder {
+            File::open(dir.join("blobs"))?.sync_all()?;
+        }
+        Ok(())
+    })();
+    written.map_err(|error| {
+        // Best effort: what is left over has no name anybody looks for.
+        let _ = fs::remove_file(&temporary);
+        StoreError::io(&path)(error)
+    })
+}
+
+fn read_file(dir: &Path, hash: BlobHash, size: usize) -> Result<Vec<u8>> {
+    let path = path_of(dir, hash);
+    let read = (|| -> io::Result<Vec<u8>> {
+        let mut content = Vec::with_capacity(size);
+        zstd::stream::Decoder::new(File::open(&path)?)?.read_to_end(&mut content)?;
+        Ok(content)
+    })();
+    let content = read.map_err(StoreError::io(&path))?;
+    if content.len() != size {
+        return Err(StoreError::Corrupt(format!(
+            "{} holds {} bytes instead of {size}: restore it from a backup",
+            path.display(),
+            content.len()
+        )));
+    }
+    Ok(content)
+}

@@ -1,0 +1,485 @@
+//! A handler's effects, applied in the transaction that marks its event done.
+//!
+//! Whatever would leave passes [`gate::decide`] here. An effect that names something outside the
+//! instance is an error of the agent: the whole run is undone and the event retried, so that no
+//! half of a handler's intent ever takes effect.
+
+use super::{
+    AgentRules, Result, Rules, StoreError, Tx, Wake, accept, blobs, budgets, handle, outbox,
+};
+use crate::{
+    AgentId, ConversationId, InstanceId, MessageId, Reference, TaskId,
+    agent::{AgentMessage, Effect, Event, TaskEnd, TaskReport, TellTarget},
+    gate::{self, Actor, Answered, Decision, Recipient},
+    mail::{Draft, Trust, Verdict},
+};
+
+/// Messages between agents that led to one another; beyond this they are taken for a loop.
+const HOPS_MAX: u32 = 16;
+
+/// Instances an agent's `tell` may create by key in a day.
+const TOLD_INSTANCES_PER_DAY: u32 = 1_000;
+
+pub(super) fn apply(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    agent: AgentId,
+    instance: InstanceId,
+    effects: Vec<Effect>,
+) -> Result<()> {
+    let Some(agent_rules) = rules.agents.get(&agent) else {
+        return Err(StoreError::NotFound(format!("agent {agent} is no longer configured")));
+    };
+    for effect in effects {
+        match effect {
+            Effect::Reply { answers, draft } => {
+                let actor = Actor::Agent { approval: agent_rules.approval };
+                reply(tx, rules, &actor, agent, Some(instance), answers, &draft)?;
+            }
+            Effect::Send { conversation, to, draft } => {
+                let actor = Actor::Agent { approval: agent_rules.approval };
+                let conversation = match conversation {
+                    Some(conversation) => own(tx, instance, conversation)?,
+                    None => open_own(tx, agent, instance, &draft.subject)?,
+                };
+                send(tx, rules, &actor, agent, agent_rules, conversation, to, &draft)?;
+            }
+            Effect::SetAside { message, reason } => set_aside(tx, instance, message, &reason)?,
+            Effect::Review { conversation, why } => {
+                let conversation = own(tx, instance, conversation)?;
+                tx.run(
+                    "UPDATE conversations SET queue = 'needs_review', review_why = ?2 WHERE id = ?1",
+                    (conversation, why),
+                )?;
+            }
+            Effect::Note { conversation, text } => {
+                let conversation = own(tx, instance, conversation)?;
+                note(tx, conversation, instance, &agent_rules.name, &text)?;
+            }
+            Effect::Schedule { name, when, payload } => {
+                super::work::set_schedule(tx, instance, &name, &when, &payload)?;
+            }
+            Effect::CancelSchedule { name } => {
+                tx.run(
+                    "DELETE FROM schedules WHERE instance_id = ?1 AND name = ?2",
+                    (instance, name),
+                )?;
+                tx.wake(Wake::Schedule);
+            }
+            Effect::StartTask { name, key, payload, deadline } => {
+                tx.run(
+                    "INSERT INTO turns (instance_id, kind, name, key, payload, due_at, deadline, created_at)
+                     VALUES (?1, 'task', ?2, ?3, ?4, ?5, ?6, ?5)
+                     ON CONFLICT (instance_id, key) DO NOTHING",
+                    (
+                        instance,
+                        name,
+                        key,
+                        payload.to_string(),
+                        tx.now,
+                        deadline.map(|at| at.as_millisecond()),
+                    ),
+                )?;
+                tx.wake(Wake::Task);
+            }
+            Effect::CancelTask { key } => cancel_task(tx, instance, &key)?,
+            Effect::Tell { agent: to, target, body, hops } => {
+                tell(tx, rules, agent_rules, instance, &to, target, body, hops)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn own(tx: &Tx<'_>, instance: InstanceId, conversation: ConversationId) -> Result<ConversationId> {
+    if accept::instance_of(tx, conversation)? == instance {
+        return Ok(conversation);
+    }
+    Err(StoreError::Conflict(format!(
+        "conversation {conversation} does not belong to instance {instance}"
+    )))
+}
+
+fn open_own(
+    tx: &Tx<'_>,
+    agent: AgentId,
+    instance: InstanceId,
+    subject: &str,
+) -> Result<ConversationId> {
+    Ok(ConversationId(tx.insert(
+        "INSERT INTO conversations (agent_id, instance_id, thread, channel, subject,
+                                    last_message_at, created_at)
+         VALUES (?1, ?2, ?3, 'mail', ?4, ?5, ?5)",
+        (agent, instance, accept::random_name()?, subject, tx.now),
+    )?))
+}
+
+/// The mail that is answered, as stored.
+struct Original {
+    conversation: ConversationId,
+    answered: Answered,
+    reply_to: Option<String>,
+    answer_from: String,
+    subject: String,
+    rfc_message_id: Option<String>,
+    references: Vec<String>,
+    trust: Trust,
+}
+
+fn load_original(tx: &Tx<'_>, message: MessageId) -> Result<Original> {
+    let original = tx.find(
+        "SELECT m.conversation_id, l.verdict, l.envelope_proven, l.from_address, l.reverse_path,
+                l.automatic, l.reply_to, l.answer_from, l.subject, l.rfc_message_id, l.refs,
+                m.status, c.trust
+         FROM messages m JOIN mails l ON l.message_id = m.id
+         LEFT JOIN handles h ON h.id = m.handle_id
+         LEFT JOIN contacts c ON c.id = h.contact_id
+         WHERE m.id = ?1",
+        (message,),
+        |row| {
+            let (verdict, reverse_path, status): (String, String, String) =
+                (row.get(1)?, row.get(4)?, row.get(11)?);
+            let (refs, trust): (String, Option<String>) = (row.get(10)?, row.get(12)?);
+            Ok(Original {
+                conversation: row.get(0)?,
+                answered: Answered {
+                    verdict: Verdict::parse(&verdict).unwrap_or(Verdict::Failed),
+                    envelope_proven: row.get(2)?,
+                    from: row.get(3)?,
+                    null_sender: reverse_path.is_empty(),
+                    automatic: row.get(5)?,
+                },
+                reply_to: row.get(6)?,
+                answer_from: row.get(7)?,
+                subject: row.get(8)?,
+                rfc_message_id: row.get(9)?,
+                references: serde_json::from_str(&refs).unwrap_or_default(),
+                trust: match (status.as_str(), trust) {
+                    ("admitted", Some(trust)) => Trust::parse(&trust).unwrap_or(Trust::Unproven),
+                    _ => Trust::Unproven,
+                },
+            })
+        },
+    )?;
+    original
+        .ok_or_else(|| StoreError::NotFound(format!("message {message} is not a received mail")))
+}
+
+/// Answers a stored mail. With `instance`, the mail must belong to it.
+pub(super) fn reply(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    actor: &Actor,
+    agent: AgentId,
+    instance: Option<InstanceId>,
+    answers: MessageId,
+    draft: &Draft,
+) -> Result<MessageId> {
+    let original = load_original(tx, answers)?;
+    if let Some(instance) = instance {
+        own(tx, instance, original.conversation)?;
+    }
+    // Reply-To is believed only in verified mail.
+    let target = match &original.reply_to {
+        Some(reply_to) if original.answered.verdict.is_verified() => reply_to.clone(),
+        _ => original.answered.from.clone(),
+    };
+    let subject = if draft.subject.is_empty() { &original.subject } else { &draft.subject };
+    let mut references = original.references.clone();
+    references.reverse();
+    references.extend(original.rfc_message_id.clone());
+    let letter = Letter {
+        agent,
+        conversation: original.conversation,
+        answers: Some(answers),
+        from: original.answer_from.clone(),
+        to: vec![target],
+        cc: lower(&draft.cc),
+        subject: subject.clone(),
+        in_reply_to: original.rfc_message_id.clone(),
+        references,
+        draft,
+    };
+    let effect = gate::Effect::Reply { to: &original.answered };
+    post(tx, rules, actor, effect, original.trust, &letter)
+}
+
+/// Sends a mail that answers nothing.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one caller per kind of actor; a struct would be used once"
+)]
+pub(super) fn send(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    actor: &Actor,
+    agent: AgentId,
+    agent_rules: &AgentRules,
+    conversation: ConversationId,
+    to: Vec<String>,
+    draft: &Draft,
+) -> Result<MessageId> {
+    let letter = Letter {
+        agent,
+        conversation,
+        answers: None,
+        from: agent_rules.address.clone(),
+        to: lower(&to),
+        cc: lower(&draft.cc),
+        subject: draft.subject.clone(),
+        in_reply_to: None,
+        references: Vec::new(),
+        draft,
+    };
+    post(tx, rules, actor, gate::Effect::Send, Trust::Proven, &letter)
+}
+
+fn lower(addresses: &[String]) -> Vec<String> {
+    addresses.iter().map(|address| address.to_lowercase()).collect()
+}
+
+/// Everything that stands on an envelope and its letter.
+struct Letter<'a> {
+    agent: AgentId,
+    conversation: ConversationId,
+    answers: Option<MessageId>,
+    from: String,
+    to: Vec<String>,
+    cc: Vec<String>,
+    subject: String,
+    in_reply_to: Option<String>,
+    references: Vec<String>,
+    draft: &'a Draft,
+}
+
+/// The one way out: asks the gate and writes the outbox row it allows.
+fn post(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    actor: &Actor,
+    effect: gate::Effect<'_>,
+    trust: Trust,
+    letter: &Letter<'_>,
+) -> Result<MessageId> {
+    let everyone: Vec<String> = letter.to.iter().chain(&letter.cc).cloned().collect();
+    let mut recipients = Vec::with_capacity(everyone.len());
+    for address in &everyone {
+        let member = tx
+            .find(
+                "SELECT 1 FROM participants
+                 WHERE conversation_id = ?1 AND address = ?2 AND member = 1",
+                (letter.conversation, address),
+                |_| Ok(()),
+            )?
+            .is_some();
+        recipients.push(Recipient {
+            address: address.clone(),
+            member,
+            own: (rules.is_own)(address),
+        });
+    }
+    let (auto_since_human, instance): (u32, InstanceId) = tx.row(
+        "SELECT auto_since_human, instance_id FROM conversations WHERE id = ?1",
+        (letter.conversation,),
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    let budgets = budgets(tx, rules, letter.agent, auto_since_human, &everyone)?;
+    let decision = gate::decide(effect, actor, &recipients, trust, &budgets);
+
+    let (status, state, why) = match &decision {
+        Decision::Allow => ("admitted", "held", String::new()),
+        Decision::Hold(why) => ("held", "held", why.to_string()),
+        Decision::Deny(why) => ("set_aside", "cancelled", format!("not sent: {why}")),
+    };
+    let author = match actor {
+        Actor::Agent { .. } => letter.from.clone(),
+        Actor::Person { name } | Actor::Program { name } => name.clone(),
+    };
+    let message = MessageId(tx.insert(
+        "INSERT INTO messages (conversation_id, instance_id, parent_id, channel, role, author, text,
+                               status, status_why, created_at)
+         VALUES (?1, ?2, ?3, 'mail', 'agent', ?4, ?5, ?6, ?7, ?8)",
+        (
+            letter.conversation,
+            instance,
+            letter.answers,
+            author,
+            &letter.draft.text,
+            status,
+            &why,
+            tx.now,
+        ),
+    )?);
+    attach(tx, message, letter.draft)?;
+    let reference = Reference::random().map_err(StoreError::io("the system's random generator"))?;
+    let automatic = matches!(actor, Actor::Agent { .. });
+    tx.run(
+        "INSERT INTO outbox (agent_id, conversation_id, message_id, answers, reference, state, why,
+                             from_address, to_list, cc_list, subject, html, in_reply_to, refs,
+                             automatic, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+        rusqlite::params![
+            letter.agent,
+            letter.conversation,
+            message,
+            letter.answers,
+            reference,
+            state,
+            why,
+            letter.from,
+            serde_json::to_string(&letter.to)?,
+            serde_json::to_string(&letter.cc)?,
+            letter.subject,
+            letter.draft.html,
+            letter.in_reply_to,
+            serde_json::to_string(&letter.references)?,
+            automatic,
+            tx.now,
+        ],
+    )?;
+    tx.run(
+        "UPDATE conversations SET last_message_at = ?2 WHERE id = ?1",
+        (letter.conversation, tx.now),
+    )?;
+    match decision {
+        Decision::Allow => outbox::release(tx, message, automatic)?,
+        Decision::Hold(_) => {
+            accept::ask_for_review(tx, letter.conversation, message, "draft", &why)?;
+        }
+        Decision::Deny(_) => {
+            metrics::counter!("gate_denied_total").increment(1);
+        }
+    }
+    Ok(message)
+}
+
+fn attach(tx: &Tx<'_>, message: MessageId, draft: &Draft) -> Result<()> {
+    for (part, attachment) in draft.attachments.iter().enumerate() {
+        let content = &attachment.content;
+        let blob = blobs::pack(content)?;
+        let hash = blobs::insert(tx, &blob)?;
+        tx.run(
+            "INSERT INTO attachments (message_id, part, name, media_type, size, inline, blob)
+             VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6)",
+            (message, part, &attachment.name, &attachment.media_type, content.len(), hash),
+        )?;
+    }
+    Ok(())
+}
+
+fn set_aside(tx: &Tx<'_>, instance: InstanceId, message: MessageId, reason: &str) -> Result<()> {
+    let changed = tx.run(
+        "UPDATE messages SET status = 'set_aside', status_why = ?3
+         WHERE id = ?1 AND conversation_id IN (SELECT id FROM conversations WHERE instance_id = ?2)",
+        (message, instance, reason),
+    )?;
+    if changed == 0 {
+        return Err(StoreError::Conflict(format!("message {message} is not of this instance")));
+    }
+    Ok(())
+}
+
+pub(super) fn note(
+    tx: &Tx<'_>,
+    conversation: ConversationId,
+    instance: InstanceId,
+    author: &str,
+    text: &str,
+) -> Result<MessageId> {
+    Ok(MessageId(tx.insert(
+        "INSERT INTO messages (conversation_id, instance_id, parent_id, channel, role, author, text,
+                               status, created_at)
+         VALUES (?1, ?2, (SELECT max(id) FROM messages WHERE conversation_id = ?1), 'note', 'note',
+                 ?3, ?4, 'admitted', ?5)",
+        (conversation, instance, author, text, tx.now),
+    )?))
+}
+
+fn cancel_task(tx: &mut Tx<'_>, instance: InstanceId, key: &str) -> Result<()> {
+    // One that waits ends here; one that runs is told and ends itself.
+    let waiting: Option<(TaskId, String)> = tx.find(
+        "UPDATE turns SET state = 'cancelled', cancelled = 1, ended_at = ?3
+         WHERE instance_id = ?1 AND key = ?2 AND state = 'ready' RETURNING id, name",
+        (instance, key, tx.now),
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    match waiting {
+        Some((task, name)) => {
+            let report = TaskReport { task, name, end: TaskEnd::Cancelled };
+            let now = tx.now;
+            handle::enqueue(tx, instance, &Event::Task(report), now)?;
+        }
+        None => {
+            tx.run(
+                "UPDATE turns SET cancelled = 1
+                 WHERE instance_id = ?1 AND key = ?2 AND state = 'running'",
+                (instance, key),
+            )?;
+            tx.wake(Wake::Task);
+        }
+    }
+    Ok(())
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of one effect")]
+fn tell(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    from: &AgentRules,
+    instance: InstanceId,
+    to: &str,
+    target: TellTarget,
+    body: serde_json::Value,
+    hops: u32,
+) -> Result<()> {
+    if hops > HOPS_MAX {
+        tracing::warn!(
+            from = from.name,
+            to,
+            "two agents talk in a loop; the message was not delivered"
+        );
+        metrics::counter!("agent_message_loops_total").increment(1);
+        return Ok(());
+    }
+    let id = rules.agents.iter().find(|(_, agent)| agent.name == to).map(|(id, _)| *id);
+    let id = id.ok_or_else(|| StoreError::NotFound(format!("there is no agent named {to:?}")))?;
+    let target = match target {
+        TellTarget::Instance(target) => {
+            let of: Option<AgentId> =
+                tx.find("SELECT agent_id FROM instances WHERE id = ?1", (target,), |row| {
+                    row.get(0)
+                })?;
+            if of != Some(id) {
+                return Err(StoreError::NotFound(format!("agent {to:?} has no instance {target}")));
+            }
+            target
+        }
+        TellTarget::Key(key) => {
+            if key != "shared" && !key.starts_with("tag:") {
+                return Err(StoreError::Conflict(format!(
+                    "an instance {key:?} cannot be told by key: only \"shared\" and \"tag:…\" can"
+                )));
+            }
+            let known = tx.find(
+                "SELECT id FROM instances WHERE agent_id = ?1 AND key = ?2",
+                (id, &key),
+                |row| row.get(0),
+            )?;
+            match known {
+                Some(target) => target,
+                None if tx.count("told_instances", &from.name)? > TOLD_INSTANCES_PER_DAY => {
+                    return Err(StoreError::TooMany(format!(
+                        "agent {:?} created {TOLD_INSTANCES_PER_DAY} instances by key today",
+                        from.name
+                    )));
+                }
+                None => accept::find_or_create_instance(tx, id, &key, None)?,
+            }
+        }
+    };
+    let message =
+        AgentMessage { from_agent: from.name.clone(), from_instance: instance, body, hops };
+    let now = tx.now;
+    handle::enqueue(tx, target, &Event::Message(message), now)?;
+    Ok(())
+}

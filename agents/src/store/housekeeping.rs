@@ -1,0 +1,89 @@
+//! What happens after commits, in slices: the search index, and counters nobody reads any more.
+
+use super::{Result, day_of};
+use rusqlite::Connection;
+use std::time::{Duration, Instant};
+
+/// At most this many rows a slice (DESIGN section 5).
+const ROWS: usize = 200;
+
+/// At most this long a slice (DESIGN section 5).
+const TIME: Duration = Duration::from_millis(5);
+
+/// Text indexed per message, in bytes. Longer texts are logs and dumps, whose tail nobody searches for.
+const INDEXED: usize = 64 * 1024;
+
+/// Daily counters are kept this many days, for people who ask what happened.
+const TALLY_DAYS: i64 = 14;
+
+/// Does one slice. Returns whether there is more to do.
+pub(super) fn slice(conn: &Connection, now: i64) -> Result<bool> {
+    if backlog(conn)? == 0 {
+        return Ok(false);
+    }
+    let started = Instant::now();
+    conn.execute_batch("BEGIN IMMEDIATE")?;
+    let done = index_some(conn, started).and_then(|more| {
+        conn.prepare_cached("DELETE FROM tallies WHERE day < ?1")?
+            .execute((day_of(now) - TALLY_DAYS,))?;
+        Ok(more)
+    });
+    match done {
+        Ok(more) => {
+            conn.execute_batch("COMMIT")?;
+            Ok(more)
+        }
+        Err(error) => {
+            // The error that matters is the first one.
+            let _ = conn.execute_batch("ROLLBACK");
+            Err(error)
+        }
+    }
+}
+
+/// How many message ids the search index is behind.
+pub(super) fn backlog(conn: &Connection) -> Result<i64> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT coalesce((SELECT max(id) FROM messages), 0)
+                  - (SELECT value FROM meta WHERE key = 'searched_up_to')",
+        )?
+        .query_row((), |row| row.get(0))?)
+}
+
+fn index_some(conn: &Connection, started: Instant) -> Result<bool> {
+    let mut from: i64 = conn
+        .prepare_cached("SELECT value FROM meta WHERE key = 'searched_up_to'")?
+        .query_row((), |row| row.get(0))?;
+    let mut next = conn.prepare_cached(
+        "SELECT m.id, coalesce(l.subject, o.subject, ''), m.author, m.text
+         FROM messages m
+         LEFT JOIN mails l ON l.message_id = m.id
+         LEFT JOIN outbox o ON o.message_id = m.id
+         WHERE m.id > ?1 ORDER BY m.id LIMIT ?2",
+    )?;
+    let mut insert = conn.prepare_cached(
+        "INSERT INTO message_search (rowid, subject, author, text) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    let mut rows = next.query((from, ROWS))?;
+    let mut count = 0;
+    let mut cut = false;
+    while let Some(row) = rows.next()? {
+        let id: i64 = row.get(0)?;
+        let text = row.get_ref(3)?.as_str().unwrap_or_default();
+        let text = &text[..text.floor_char_boundary(INDEXED)];
+        let subject = row.get_ref(1)?.as_str().unwrap_or_default();
+        let author = row.get_ref(2)?.as_str().unwrap_or_default();
+        insert.execute((id, subject, author, text))?;
+        from = id;
+        count += 1;
+        if started.elapsed() >= TIME {
+            cut = true;
+            break;
+        }
+    }
+    drop(rows);
+    conn.prepare_cached("UPDATE meta SET value = ?1 WHERE key = 'searched_up_to'")?
+        .execute((from,))?;
+    Ok(cut || count == ROWS)
+}

@@ -1,0 +1,355 @@
+//! What people decide: a draft that wants to leave, a message that wants in, and what they write
+//! themselves.
+//!
+//! An approval is claimed once: of two people who decide at the same time one wins, and the other is
+//! told who and what. Every decision is in the audit trail.
+
+use super::{
+    Lane, MessageStatus, Result, Rules, Store, StoreError, Tx, accept, effects, handle, outbox,
+};
+use crate::{
+    AgentId, ApprovalId, ContactId, ConversationId, HandleId, InstanceId, MessageId, OutboxId,
+    agent::{Event, ReviewDecision},
+    gate::Actor,
+    mail::{Draft, Trust},
+};
+
+/// What a decision did.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Reviewed {
+    pub approval: ApprovalId,
+    pub conversation: ConversationId,
+    pub message: MessageId,
+    /// `draft` or `message`.
+    pub kind: String,
+    pub approved: bool,
+}
+
+/// A mail a person or program writes.
+#[derive(Debug, Clone)]
+pub struct Compose {
+    pub agent: AgentId,
+    /// Continue this conversation, or start one.
+    pub conversation: Option<ConversationId>,
+    /// Answer this mail; `to` may then be empty.
+    pub answers: Option<MessageId>,
+    pub to: Vec<String>,
+    pub draft: Draft,
+}
+
+impl Store {
+    /// Approves: a draft leaves, perhaps with another text; a message is admitted, and its sender becomes known.
+    pub async fn approve(
+        &self,
+        approval: ApprovalId,
+        by: String,
+        edited_text: Option<String>,
+    ) -> Result<Reviewed> {
+        let rules = self.rules();
+        self.write(Lane::Turn, move |tx| {
+            let (kind, conversation, message) = claim(tx, approval, &by, "approved", "")?;
+            if kind == "draft" {
+                if rules.stopped {
+                    return Err(StoreError::Conflict(
+                        "all sending is stopped: start it again before approving".into(),
+                    ));
+                }
+                if let Some(text) = edited_text {
+                    tx.run("UPDATE messages SET text = ?2 WHERE id = ?1", (message, &text))?;
+                    tx.run("UPDATE outbox SET html = NULL WHERE message_id = ?1", (message,))?;
+                }
+                outbox::release(tx, message, false)?;
+                tell_agent(tx, conversation, message, true, "")?;
+            } else {
+                admit(tx, &rules, message, &by, "staff", Trust::Known)?;
+            }
+            tx.audit(&by, "review.approve", &approval.to_string(), &kind)?;
+            reopen(tx, conversation)?;
+            Ok(Reviewed { approval, conversation, message, kind, approved: true })
+        })
+        .await
+    }
+
+    /// Rejects: a draft is cancelled and its agent hears why; a message stays where it is, out of every history.
+    pub async fn reject(
+        &self,
+        approval: ApprovalId,
+        by: String,
+        reason: String,
+    ) -> Result<Reviewed> {
+        self.write(Lane::Turn, move |tx| {
+            let (kind, conversation, message) = claim(tx, approval, &by, "rejected", &reason)?;
+            tx.run(
+                "UPDATE messages SET status = 'rejected', status_why = ?2 WHERE id = ?1",
+                (message, &reason),
+            )?;
+            if kind == "draft" {
+                tx.run(
+                    "UPDATE outbox SET state = 'cancelled', why = ?2 WHERE message_id = ?1",
+                    (message, format!("rejected by {by}: {reason}")),
+                )?;
+                tell_agent(tx, conversation, message, false, &reason)?;
+            }
+            tx.audit(&by, "review.reject", &approval.to_string(), &reason)?;
+            reopen(tx, conversation)?;
+            Ok(Reviewed { approval, conversation, message, kind, approved: false })
+        })
+        .await
+    }
+
+    /// Sends what a person or program wrote, through the same gate and outbox as everything else. Answers the
+    /// message and whether it was released, or else why not.
+    pub async fn compose(
+        &self,
+        actor: Actor,
+        compose: Compose,
+    ) -> Result<(MessageId, Option<String>)> {
+        let rules = self.rules();
+        self.write(Lane::Turn, move |tx| {
+            let agent_rules = rules.agents.get(&compose.agent).ok_or_else(|| {
+                StoreError::NotFound(format!("no agent with id {}", compose.agent))
+            })?;
+            let name = match &actor {
+                Actor::Person { name } | Actor::Program { name } => name.clone(),
+                Actor::Agent { .. } => agent_rules.name.clone(),
+            };
+            let message = match compose.answers {
+                Some(answers) => effects::reply(
+                    tx,
+                    &rules,
+                    &actor,
+                    compose.agent,
+                    None,
+                    answers,
+                    &compose.draft,
+                )?,
+                None => {
+                    let conversation = match compose.conversation {
+                        Some(conversation) => conversation,
+                        None => open_for(tx, &rules, &compose)?,
+                    };
+                    effects::send(
+                        tx,
+                        &rules,
+                        &actor,
+                        compose.agent,
+                        agent_rules,
+                        conversation,
+                        compose.to,
+                        &compose.draft,
+                    )?
+                }
+            };
+            let (state, why): (String, String) =
+                tx.row("SELECT state, why FROM outbox WHERE message_id = ?1", (message,), |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?;
+            tx.audit(&name, "email.send", &message.to_string(), &state)?;
+            Ok((message, (state != "released").then_some(why)))
+        })
+        .await
+    }
+}
+
+/// A conversation for a mail that a person starts. One to a single proven contact joins that contact's
+/// instance; anything else gets an instance of its own.
+fn open_for(tx: &Tx<'_>, rules: &Rules, compose: &Compose) -> Result<ConversationId> {
+    let thread = accept::random_name()?;
+    let policy = rules.agents.get(&compose.agent).map(|agent| agent.instance);
+    let contact: Option<ContactId> = match compose.to.as_slice() {
+        [only] => tx.find(
+            "SELECT contact_id FROM handles WHERE channel = 'email' AND value = ?1",
+            (only.to_lowercase(),),
+            |row| row.get(0),
+        )?,
+        _ => None,
+    };
+    let instance = match (policy, contact) {
+        (Some(policy), Some(contact)) => {
+            accept::instance_for(tx, compose.agent, policy, contact, None, &thread)?
+        }
+        _ => accept::find_or_create_instance(
+            tx,
+            compose.agent,
+            &format!("conversation:{thread}"),
+            None,
+        )?,
+    };
+    Ok(ConversationId(tx.insert(
+        "INSERT INTO conversations (agent_id, instance_id, thread, channel, subject, last_message_at,
+                                    created_at)
+         VALUES (?1, ?2, ?3, 'mail', ?4, ?5, ?5)",
+        (compose.agent, instance, thread, &compose.draft.subject, tx.now),
+    )?))
+}
+
+fn claim(
+    tx: &Tx<'_>,
+    approval: ApprovalId,
+    by: &str,
+    state: &str,
+    reason: &str,
+) -> Result<(String, ConversationId, MessageId)> {
+    let claimed = tx.find(
+        "UPDATE approvals SET state = ?2, decided_by = ?3, reason = ?4, decided_at = ?5
+         WHERE id = ?1 AND state = 'pending' RETURNING kind, conversation_id, message_id",
+        (approval, state, by, reason, tx.now),
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )?;
+    if let Some(claimed) = claimed {
+        return Ok(claimed);
+    }
+    let decided: Option<(String, String)> =
+        tx.find("SELECT state, decided_by FROM approvals WHERE id = ?1", (approval,), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    Err(match decided {
+        None => StoreError::NotFound(format!("there is no review {approval}")),
+        Some((state, by)) => {
+            StoreError::Conflict(format!("review {approval} was already {state} by {by}"))
+        }
+    })
+}
+
+/// Takes a conversation out of the review queue when nothing in it waits any more.
+fn reopen(tx: &Tx<'_>, conversation: ConversationId) -> Result<()> {
+    tx.run(
+        "UPDATE conversations SET queue = 'open', review_why = ''
+         WHERE id = ?1 AND queue = 'needs_review' AND NOT EXISTS (
+             SELECT 1 FROM approvals WHERE conversation_id = ?1 AND state = 'pending')",
+        (conversation,),
+    )?;
+    Ok(())
+}
+
+fn tell_agent(
+    tx: &mut Tx<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+    approved: bool,
+    reason: &str,
+) -> Result<()> {
+    let instance = accept::instance_of(tx, conversation)?;
+    let decision = ReviewDecision { message, conversation, approved, reason: reason.to_owned() };
+    let now = tx.now;
+    handle::enqueue(tx, instance, &Event::Approval(decision), now)?;
+    Ok(())
+}
+
+/// Closes the pending review of a draft that went another way.
+pub(super) fn close_draft(
+    tx: &Tx<'_>,
+    outbox: OutboxId,
+    state: &str,
+    by: &str,
+    reason: &str,
+) -> Result<()> {
+    let conversation: Option<ConversationId> = tx.find(
+        "UPDATE approvals SET state = ?2, decided_by = ?3, reason = ?4, decided_at = ?5
+         WHERE kind = 'draft' AND state = 'pending'
+           AND message_id = (SELECT message_id FROM outbox WHERE id = ?1)
+         RETURNING conversation_id",
+        (outbox, state, by, reason, tx.now),
+        |row| row.get(0),
+    )?;
+    tx.run(
+        "UPDATE messages SET status = 'rejected', status_why = ?2
+         WHERE id = (SELECT message_id FROM outbox WHERE id = ?1)",
+        (outbox, reason),
+    )?;
+    match conversation {
+        Some(conversation) => reopen(tx, conversation),
+        None => Ok(()),
+    }
+}
+
+/// Admits a held or unproven message: its sender's address counts as proven from now on, and the agent hears
+/// of it. A conversation that was kept apart moves to the instance its sender belongs to; what the agent
+/// had drafted there, without memory, is withdrawn.
+pub(super) fn admit(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    message: MessageId,
+    by: &str,
+    proof: &str,
+    trust: Trust,
+) -> Result<()> {
+    let (conversation, instance, agent, from, name, thread, proven, key) = tx.row(
+        "SELECT c.id, c.instance_id, c.agent_id, l.from_address, l.from_name, c.thread, i.proven, i.key
+         FROM messages m JOIN mails l ON l.message_id = m.id
+         JOIN conversations c ON c.id = m.conversation_id
+         JOIN instances i ON i.id = c.instance_id
+         WHERE m.id = ?1",
+        (message,),
+        |row| {
+            let conversation: ConversationId = row.get(0)?;
+            let instance: InstanceId = row.get(1)?;
+            let agent: AgentId = row.get(2)?;
+            let from: String = row.get(3)?;
+            let name: Option<String> = row.get(4)?;
+            let thread: String = row.get(5)?;
+            let proven: bool = row.get(6)?;
+            let key: String = row.get(7)?;
+            Ok((conversation, instance, agent, from, name, thread, proven, key))
+        },
+    )?;
+    let (handle, contact): (HandleId, ContactId) =
+        accept::prove(tx, &from, name.as_deref(), proof, trust)?;
+    let runs = rules.agents.get(&agent).is_some_and(|agent| agent.runs);
+    let home = match rules.agents.get(&agent) {
+        Some(agent_rules) if !proven && runs => {
+            let home =
+                accept::instance_for(tx, agent, agent_rules.instance, contact, None, &thread)?;
+            tx.run(
+                "UPDATE conversations SET instance_id = ?2 WHERE id = ?1",
+                (conversation, home),
+            )?;
+            tx.run("UPDATE instances SET archived_at = ?2 WHERE id = ?1", (instance, tx.now))?;
+            withdraw_drafts(tx, conversation, by)?;
+            home
+        }
+        _ => instance,
+    };
+    accept::add_participant(tx, conversation, &from, true, Some(handle))?;
+    // The other messages of the same sender in a conversation that was kept apart come along.
+    tx.run(
+        "UPDATE messages SET status = ?3, status_why = '', handle_id = ?4
+         WHERE id = ?1 OR (?5 AND conversation_id = ?2 AND status = 'unproven')",
+        (message, conversation, MessageStatus::Admitted.as_str(), handle, !proven),
+    )?;
+    tx.run(
+        "UPDATE approvals SET state = 'approved', decided_by = ?2, decided_at = ?3
+         WHERE message_id = ?1 AND kind = 'message' AND state = 'pending'",
+        (message, by, tx.now),
+    )?;
+    tx.run("UPDATE conversations SET auto_since_human = 0 WHERE id = ?1", (conversation,))?;
+    tracing::info!(%message, %conversation, from_instance = %key, "a message was admitted");
+    if runs {
+        // What waits for the old instance about this message would be answered twice.
+        tx.run(
+            "DELETE FROM events WHERE instance_id = ?1 AND body ->> 'kind' = 'email'
+               AND body ->> 'message' = ?2",
+            (instance, message),
+        )?;
+        let now = tx.now;
+        handle::enqueue(tx, home, &Event::Email { message }, now)?;
+    }
+    Ok(())
+}
+
+fn withdraw_drafts(tx: &Tx<'_>, conversation: ConversationId, by: &str) -> Result<()> {
+    let held = {
+        let mut query = tx.conn.prepare_cached(
+            "SELECT id FROM outbox WHERE conversation_id = ?1 AND state = 'held'",
+        )?;
+        query
+            .query_map((conversation,), |row| row.get(0))?
+            .collect::<rusqlite::Result<Vec<OutboxId>>>()?
+    };
+    for outbox in held {
+        let why = "withdrawn: the sender was admitted and the agent answers anew";
+        tx.run("UPDATE outbox SET state = 'cancelled', why = ?2 WHERE id = ?1", (outbox, why))?;
+        close_draft(tx, outbox, "rejected", by, why)?;
+    }
+    Ok(())
+}
