@@ -1,1 +1,2 @@
-//! See the crate documentation.
+//! Stand-ins that the tests and benchmarks of this and other crates share: a DNS server on loopback,
+//! and signers.
