@@ -10,8 +10,8 @@
 //!   [`MediaType`], [`LinkUrl`]).
 //! - The bytes are 7-bit with CRLF line ends and no line over 998 octets, except that an address
 //!   with a non-ASCII local part is written as it is (RFC 6532); [`Outgoing::needs_smtputf8`] says so.
-//! - The body ends in exactly one CRLF with no blank or whitespace-only line before it, which every
-//!   DKIM body canonicalisation treats alike.
+//! - The body is empty or ends in exactly one CRLF with no blank or whitespace-only line before it,
+//!   which every DKIM body canonicalisation treats alike.
 //! - The first entry of References is the conversation's synthetic id and never this mail's own.
 //!
 //! Left out: `format=flowed`, inline images, and any opinion on who may be written to.
@@ -138,6 +138,16 @@ pub enum Html {
     Omit,
 }
 
+impl std::fmt::Debug for Html {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::FromText => f.write_str("FromText"),
+            Self::Given(html) => write!(f, "Given({} octets)", html.len()),
+            Self::Omit => f.write_str("Omit"),
+        }
+    }
+}
+
 /// A file sent with a mail.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Attachment {
@@ -148,6 +158,12 @@ pub struct Attachment {
     pub media_type: MediaType,
     /// The content.
     pub content: Bytes,
+}
+
+impl std::fmt::Debug for Attachment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Attachment({}, {} octets)", self.media_type.as_str(), self.content.len())
+    }
 }
 
 /// Values of Auto-Submitted other than `no` (RFC 3834 section 5).
@@ -314,6 +330,10 @@ impl<'a> Parts<'a> {
     fn write_readable(&self, id: &MessageId, out: &mut Vec<u8>) {
         let Some(html) = &self.html else {
             self.text.write("plain", out);
+            if self.files.is_empty() && self.text.encoded.is_empty() {
+                // An empty body, rather than one blank line.
+                out.truncate(out.len() - 2);
+            }
             return;
         };
         let boundary = self.boundary(id, "alternative");
