@@ -40,22 +40,27 @@ fn listeners(report: &Report<'_>, places: &Places) {
         let earlier = taken[..index].iter().find(|(_, other)| clash(at.value, other.value));
         let Some((other_section, other)) = earlier else { continue };
         // A default has no place; the clash is then told at the address that is written.
-        let span = if at.span.is_empty() { &other.span } else { &at.span };
+        let (at, other, other_section) =
+            if at.span.is_empty() { (other, at, section) } else { (at, other, other_section) };
+        let default = if other.span.is_empty() { ", its default" } else { "" };
         report.problem(
-            span,
+            &at.span,
             format!(
-                "`listen` {} of {section} and {} of {other_section} clash. Give one of them \
-                 another port.",
+                "`listen` {} clashes with {} of {other_section}{default}. Give one of them another \
+                 port, or leave one out.",
                 at.value, other.value
             ),
         );
     }
 }
 
-/// Whether the system would refuse to bind both. Port 0 means "any free one".
+/// Whether the system would refuse to bind both. Port 0 means "any free one". `[::]` takes the
+/// IPv4 addresses along, as Linux has it by default.
 fn clash(a: SocketAddr, b: SocketAddr) -> bool {
-    let any = a.ip().is_unspecified() || b.ip().is_unspecified();
-    a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || any)
+    let covers = |any: SocketAddr, other: SocketAddr| {
+        any.ip().is_unspecified() && (any.is_ipv6() || other.is_ipv4())
+    };
+    a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || covers(a, b) || covers(b, a))
 }
 
 /// Nothing is open to other machines by accident, or under a name that nobody else can use.

@@ -59,14 +59,16 @@ impl Files<'_> {
         };
         self.warn_if_world_readable(report, key, &at.span, &path, &metadata);
         if metadata.len() > SECRET_FILE_MAX {
-            report.problem(&at.span, format!("`{key}`: {} is too large for a secret.", show(&path)));
+            report
+                .problem(&at.span, format!("`{key}`: {} is too large for a secret.", show(&path)));
             return None;
         }
         match std::fs::read_to_string(&path) {
             Ok(text) => match secret(&text) {
                 Ok(secret) => Some(secret),
                 Err(why) => {
-                    report.problem(&at.span, format!("`{key}`: the secret in {} {why}", show(&path)));
+                    report
+                        .problem(&at.span, format!("`{key}`: the secret in {} {why}", show(&path)));
                     None
                 }
             },
@@ -122,13 +124,7 @@ fn metadata(path: &Path) -> io::Result<Metadata> {
     Ok(metadata)
 }
 
-fn not_there(
-    report: &Report<'_>,
-    span: &Range<usize>,
-    key: &str,
-    path: &Path,
-    error: &io::Error,
-) {
+fn not_there(report: &Report<'_>, span: &Range<usize>, key: &str, path: &Path, error: &io::Error) {
     let path = show(path);
     let message = match error.kind() {
         io::ErrorKind::NotFound => format!("`{key}`: there is no file {path}."),

@@ -109,8 +109,7 @@ impl Config {
 pub fn known_keys() -> Vec<(&'static str, &'static str)> {
     let (root, _) = DeTable::parse_recoverable("[[agent]]\nname = \"hello\"\n");
     let report = Report::new("", Vec::new());
-    let around =
-        Surroundings { files: Files { base: Path::new("") }, env: &|_| None, kinds: &[] };
+    let around = Surroundings { files: Files { base: Path::new("") }, env: &|_| None, kinds: &[] };
     read::config(&report, root.get_ref(), &around);
     report.known()
 }

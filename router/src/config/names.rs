@@ -168,9 +168,22 @@ mod tests {
         let long_label = format!("{}.example", "a".repeat(64));
         let long_name = format!("{}example.org", "abcdefgh.".repeat(30));
         for text in [
-            "", ".", "example..org", "example.org.", "-a.example", "exa mple.org", "192.0.2.1",
-            "[192.0.2.1]", "2001:db8::1", "https://example.org", "me@example.org", "mailhost",
-            "a_b.example", &long_label, &long_name, "exa\nmple.org",
+            "",
+            ".",
+            "example..org",
+            "example.org.",
+            "-a.example",
+            "exa mple.org",
+            "192.0.2.1",
+            "[192.0.2.1]",
+            "2001:db8::1",
+            "https://example.org",
+            "me@example.org",
+            "mailhost",
+            "a_b.example",
+            &long_label,
+            &long_name,
+            "exa\nmple.org",
         ] {
             assert!(domain(text).is_err(), "{text:?} was taken");
         }
@@ -191,7 +204,8 @@ mod tests {
             agent_address("Help.Desk@Example.org"),
             Ok(("help.desk".into(), "example.org".into()))
         );
-        for text in ["help", "help+a@example.org", "@example.org", "postmaster@example.org", "a@b"] {
+        for text in ["help", "help+a@example.org", "@example.org", "postmaster@example.org", "a@b"]
+        {
             assert!(agent_address(text).is_err(), "{text:?} was taken");
         }
     }

@@ -48,6 +48,9 @@ pub(super) fn show_size(octets: u64) -> String {
 /// A duration in the largest unit that divides it, for messages.
 pub(super) fn show_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
+    if millis == 0 {
+        return "0s".into();
+    }
     let (name, factor) = DURATION_UNITS
         .iter()
         .rev()

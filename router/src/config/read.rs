@@ -74,7 +74,11 @@ pub(super) fn config(
     (Config { server, smtp, http, dns, mail, limits, agents }, places)
 }
 
-fn server(section: Section<'_, '_, '_>, around: &Surroundings<'_>, mail: &MailConfig) -> ServerConfig {
+fn server(
+    section: Section<'_, '_, '_>,
+    around: &Surroundings<'_>,
+    mail: &MailConfig,
+) -> ServerConfig {
     let default = ServerConfig::default();
     let report = section.report();
     let hostname = section.string("hostname", "\"mail.example.org\"").and_then(|at| {
@@ -125,7 +129,8 @@ fn smtp(
     let public = section.boolean("public");
     places.public = public.as_ref().map(|at| at.span.clone());
     let tls = tls(&section, around);
-    let max_message_size = section.size("max_message_size", 64 * KIB..=GIB, default.max_message_size);
+    let max_message_size =
+        section.size("max_message_size", 64 * KIB..=GIB, default.max_message_size);
     places.max_message_size = max_message_size.as_ref().map(|at| at.span.clone());
 
     let count = |key, default| section.integer(key, 1..=1_000_000, default).unwrap_or(default);
@@ -189,13 +194,12 @@ fn http(
     let default = HttpConfig::default();
     let report = section.report();
     let listen = listen(&section, &default.listen, "\"0.0.0.0:8080\"", &mut places.http_listen);
-    let public_origin = section.string("public_origin", "\"https://desk.example.org\"").and_then(
-        |at| {
+    let public_origin =
+        section.string("public_origin", "\"https://desk.example.org\"").and_then(|at| {
             names::origin(&at.value)
                 .map_err(|why| report.problem(&at.span, format!("`public_origin`: {why}")))
                 .ok()
-        },
-    );
+        });
     let file = section.path("metrics_token_file", "\"/run/secrets/metrics_token\"");
     let from_file =
         file.as_ref().and_then(|at| around.files.secret(report, "metrics_token_file", at));
@@ -346,17 +350,12 @@ fn agents(
     mail: &MailConfig,
     places: &mut Places,
 ) -> Vec<AgentConfig> {
-    let agents: Vec<_> = report
-        .sections(root, "agent")
-        .into_iter()
-        .filter_map(|section| agent(section, around, mail, places))
-        .collect();
-    if root.get("agent").is_none() {
-        let hello = AgentConfig::hello(&mail.domains);
+    let sections = report.sections(root, "agent");
+    if sections.is_empty() {
         places.agents.push(AgentPlaces { name: 0..0, addresses: Vec::new(), owner: None });
-        return vec![hello];
+        return vec![AgentConfig::hello(&mail.domains)];
     }
-    agents
+    sections.into_iter().filter_map(|section| agent(section, around, mail, places)).collect()
 }
 
 /// An agent with all that could be read of it; none without a usable name.

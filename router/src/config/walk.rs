@@ -43,7 +43,8 @@ impl<'t> Report<'t> {
             let place = error.span().map(|span| Place::of(text, span.start));
             // One mistake, such as a quote that is never closed, often breaks the parser twice.
             if place.is_none_or(|place| broken_lines.insert(place.line)) {
-                problems.push(Problem { place, message: format!("not TOML: {}.", error.message()) });
+                problems
+                    .push(Problem { place, message: format!("not TOML: {}.", error.message()) });
             }
         }
         Self {
@@ -174,7 +175,9 @@ impl<'t> Report<'t> {
             .collect();
         if section.is_empty() {
             return match nearest(key, known.keys().copied()) {
-                Some(near) => format!("there is no section `{key}`. Did you mean {}?", header(near)),
+                Some(near) => {
+                    format!("there is no section `{key}`. Did you mean {}?", header(near))
+                }
                 None if !elsewhere.is_empty() => {
                     format!("`{key}` stands outside a section. Move it under {}.", or(&elsewhere))
                 }
@@ -340,10 +343,8 @@ impl<'a, 'i, 't> Section<'a, 'i, 't> {
         let items = match value.get_ref() {
             DeValue::Array(items) => items,
             DeValue::String(text) => {
-                return self.bad(
-                    value,
-                    format!("`{key}` must be a list. Write {key} = [\"{text}\"]."),
-                );
+                return self
+                    .bad(value, format!("`{key}` must be a list. Write {key} = [\"{text}\"]."));
             }
             _ => return self.wrong(key, value, "a list of texts", example),
         };
