@@ -3,6 +3,8 @@
 //! After a deliberate change of wording, `BLESS=1 cargo test -p frontdesk-router --test
 //! config_errors` writes the texts anew; read the diff.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 
 use frontdesk_router::config::{Config, ConfigErrors, Place};

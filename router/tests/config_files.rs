@@ -1,5 +1,7 @@
 //! The files and variables around a config: where they are looked for, and who may read them.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs::{Permissions, write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

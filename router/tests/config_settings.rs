@@ -1,5 +1,7 @@
 //! A good config, read into settings, and the example that documents every key.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::time::Duration;
 

@@ -96,7 +96,7 @@ pub struct SmtpConfig {
     pub max_message_size: u64,
     /// Recipients in one transaction. Default: 100, the least that RFC 5321 section 4.5.3.1.8 allows.
     pub max_recipients: u32,
-    /// Open connections in all. Default: 512.
+    /// Open connections in all. Default: 1000.
     pub max_connections: u32,
     /// Open connections from one address. Default: 30, as mox has it.
     pub max_connections_per_ip: u32,
@@ -117,7 +117,8 @@ pub struct SmtpConfig {
     pub min_bytes_per_second: u32,
     /// Protocol errors after which a session is closed with 421. Default: 10.
     pub max_errors: u32,
-    /// Unknown recipients after which a session is closed with 421. Default: 10.
+    /// Unknown recipients from one network in ten minutes, after which its sessions are closed
+    /// with 421. Default: 50.
     pub max_unknown_recipients: u32,
 }
 
@@ -129,7 +130,7 @@ impl Default for SmtpConfig {
             tls: None,
             max_message_size: 35 * 1024 * 1024,
             max_recipients: 100,
-            max_connections: 512,
+            max_connections: 1000,
             max_connections_per_ip: 30,
             max_connections_per_network: 90,
             connections_per_minute_per_ip: 300,
@@ -139,7 +140,7 @@ impl Default for SmtpConfig {
             data_timeout: Duration::from_secs(10 * 60),
             min_bytes_per_second: 500,
             max_errors: 10,
-            max_unknown_recipients: 10,
+            max_unknown_recipients: 50,
         }
     }
 }
