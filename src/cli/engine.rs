@@ -1,0 +1,13 @@
+//! The one place where the commands meet the library.
+
+use std::pin::Pin;
+
+use axum::Router;
+use frontdesk_router::config::Config;
+
+/// Opens the database of an installation that no server is running on, and answers the API on it.
+/// Holds the lock on the data while the returned router lives.
+pub type Open = fn(Config) -> Pin<Box<dyn Future<Output = anyhow::Result<Router>> + Send>>;
+
+/// What opens a database in process. Without it, commands need a running server and say so.
+pub const OPEN: Option<Open> = None;
