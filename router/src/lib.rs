@@ -1,7 +1,21 @@
 //! The only crate that knows mail, agents and (later) voice: it maps addresses to agents,
 //! translates what arrives into agent events and what agents decide into mail, and serves.
+//!
+//! - [`config`]: `frontdesk.toml`;
+//! - [`address`], [`token`], [`keys`]: the address grammar and what makes an address ours alone;
+//! - [`directory`]: the configured agents, as addresses, rules and behaviour;
+//! - [`mail`]: both directions of mail;
+//! - [`http`]: the API, health and metrics;
+//! - [`desk`]: an open installation and [`desk::Desk::serve`], the wiring in reading order.
 
 pub mod address;
+pub mod bench;
 pub mod config;
+pub mod desk;
+pub mod directory;
+pub mod http;
 pub mod keys;
+pub mod mail;
 pub mod token;
+
+pub use desk::{Desk, Frontdesk, Running};

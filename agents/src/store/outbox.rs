@@ -168,22 +168,27 @@ impl Store {
         .await
     }
 
-    /// Records that the final dot is about to leave, together with the bytes if they were just rendered.
-    /// Answers the hash of the bytes to send: those stored first, if another recipient's attempt was quicker.
-    pub async fn start_data(
-        &self,
-        delivery: DeliveryId,
-        rendered: Option<StagedBlob>,
-    ) -> Result<()> {
+    /// Keeps rendered bytes. Bytes that are there already stay: what was rendered first is what is sent.
+    pub async fn keep_rendered(&self, rendered: Vec<(OutboxId, StagedBlob)>) -> Result<()> {
+        if rendered.is_empty() {
+            return Ok(());
+        }
         self.write(Lane::Turn, move |tx| {
-            if let Some(blob) = &rendered {
+            for (outbox, blob) in &rendered {
                 let hash = blobs::insert(tx, blob)?;
                 tx.run(
-                    "UPDATE outbox SET rendered = ?2
-                     WHERE id = (SELECT outbox_id FROM deliveries WHERE id = ?1) AND rendered IS NULL",
-                    (delivery, hash),
+                    "UPDATE outbox SET rendered = ?2 WHERE id = ?1 AND rendered IS NULL",
+                    (outbox, hash),
                 )?;
             }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Records that the final dot is about to leave.
+    pub async fn start_data(&self, delivery: DeliveryId) -> Result<()> {
+        self.write(Lane::Turn, move |tx| {
             let started = tx.run(
                 "UPDATE deliveries SET started_at = ?2 WHERE id = ?1 AND state = 'sending'",
                 (delivery, tx.now),

@@ -1,0 +1,342 @@
+//! An installation: opened, and served.
+//!
+//! [`Desk::open`] takes the lock on the data and is enough for the command line to answer the API in
+//! process. [`Desk::serve`] adds the listeners and workers. Stopping goes the other way round: first
+//! nothing new comes in, then what runs is finished, then the store is closed.
+
+use crate::{
+    config::{Config, SmtpConfig},
+    directory::Directory,
+    http,
+    keys::KeyStore,
+    mail::{
+        incoming::Incoming,
+        outgoing::{Renderer, StoreClock, StoreSpool},
+    },
+};
+use anyhow::Context as _;
+use frontdesk_agents::{
+    Agent, Clock, Runtime, RuntimeConfig, Store, SystemClock,
+    runtime::{BoxedAgent, Registry},
+};
+use frontdesk_smtp::{
+    auth::{Authenticator, DnsConfig},
+    deliver::{self, Capture},
+    receive::{self, Server},
+};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::watch,
+    task::JoinHandle,
+};
+
+/// The front door of the library: a configuration and the agents a program brings along.
+pub struct Frontdesk {
+    config: Config,
+    agents: HashMap<String, BoxedAgent>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Frontdesk {
+    /// With a configuration that was loaded (see [`Config::load_with`] for the kinds of your own agents).
+    pub fn new(config: Config) -> Self {
+        Self { config, agents: HashMap::new(), clock: Arc::new(SystemClock) }
+    }
+
+    /// Adds an agent kind. Configured agents of this kind run it.
+    #[must_use]
+    pub fn kind(mut self, kind: impl Into<String>, agent: impl Agent) -> Self {
+        self.agents.insert(kind.into(), BoxedAgent::new(agent));
+        self
+    }
+
+    /// With another clock than the machine's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Opens the installation.
+    pub async fn open(self) -> anyhow::Result<Desk> {
+        Desk::open(self.config, &self.agents, self.clock).await
+    }
+
+    /// Opens the installation and serves it.
+    pub async fn serve(self) -> anyhow::Result<Running> {
+        self.open().await?.serve().await
+    }
+}
+
+/// An open installation. Holds the lock on its data.
+pub struct Desk {
+    pub config: Arc<Config>,
+    pub store: Store,
+    pub directory: Arc<Directory>,
+    pub keys: Arc<KeyStore>,
+    pub renderer: Arc<Renderer>,
+    pub metrics: PrometheusHandle,
+    registry: Registry,
+}
+
+impl Desk {
+    async fn open(
+        config: Config,
+        custom: &HashMap<String, BoxedAgent>,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
+        install_crypto();
+        let data = config.server.data.clone();
+        let now = clock.now();
+        let (store, keys, ring) = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
+            make_private(&data)?;
+            let store = Store::open(&data, clock)?;
+            let keys = KeyStore::open(data.join("keys"))?;
+            let ring = keys.token_keys(now)?;
+            Ok((store, keys, ring))
+        })
+        .await??;
+        let (directory, registry) = Directory::build(&config, custom, &store, ring).await?;
+        let (directory, keys) = (Arc::new(directory), Arc::new(keys));
+        let renderer = Arc::new(Renderer::new(directory.clone(), keys.clone()));
+        Ok(Self {
+            config: Arc::new(config),
+            store,
+            directory,
+            keys,
+            renderer,
+            metrics: recorder()?,
+            registry,
+        })
+    }
+
+    /// The API, as the local operator may use it.
+    pub fn api(self: &Arc<Self>) -> axum::Router {
+        http::local(self.clone())
+    }
+
+    /// Starts everything and returns once mail can come in.
+    pub async fn serve(self) -> anyhow::Result<Running> {
+        let desk = Arc::new(self);
+        let config = &desk.config;
+        let (stop, stopped) = watch::channel(false);
+        let until_stopped = |mut stopped: watch::Receiver<bool>| async move {
+            // An error means the handle is gone, which is a stop as well.
+            let _ = stopped.wait_for(|stop| *stop).await;
+        };
+
+        // What answers: agents first, so that nothing that comes in waits for them.
+        let runtime =
+            Runtime::start(desk.store.clone(), desk.registry.clone(), RuntimeConfig::default())
+                .await
+                .context("start the agents")?;
+
+        // What leaves. Capture finds its own files again, so everything may safely be repeated.
+        let recovered = desk.store.recover_deliveries(true).await?;
+        if recovered > 0 {
+            tracing::info!(recovered, "deliveries that a stop interrupted go again");
+        }
+        let capture = Capture::open(config.server.outgoing())?;
+        let delivering = tokio::spawn(deliver::run(
+            Arc::new(StoreSpool::new(desk.store.clone(), desk.renderer.clone())),
+            Arc::new(capture),
+            Arc::new(StoreClock(desk.store.clone())),
+            deliver::Options { concurrency: 32 },
+            until_stopped(stopped.clone()),
+        ));
+
+        // Who may ask: the local operator, then health checks and metrics.
+        let control = http::bind_control(&config.server.control_socket())?;
+        let mut serving = vec![tokio::spawn(serve_control(
+            control,
+            desk.api(),
+            until_stopped(stopped.clone()),
+        ))];
+        let mut http_addresses = Vec::new();
+        for address in &config.http.listen {
+            let listener = bind(*address, "http.listen").await?;
+            http_addresses.push(listener.local_addr()?);
+            let service = http::public(desk.clone())
+                .into_make_service_with_connect_info::<SocketAddr>();
+            let stopping = until_stopped(stopped.clone());
+            serving.push(tokio::spawn(async move {
+                let served = axum::serve(listener, service).with_graceful_shutdown(stopping).await;
+                if let Err(error) = served {
+                    tracing::error!(%error, "the HTTP listener failed");
+                }
+            }));
+        }
+
+        // What comes in: last, when all of it has somewhere to go.
+        let dns = DnsConfig {
+            servers: config.dns.servers.clone(),
+            step_deadline: config.dns.timeout,
+            ..DnsConfig::default()
+        };
+        let incoming = Incoming {
+            store: desk.store.clone(),
+            directory: desk.directory.clone(),
+            registry: desk.registry.clone(),
+            authenticator: Authenticator::new(&dns, &config.server.hostname)?,
+            hostname: config.server.hostname.clone(),
+            trusted_forwarders: config.mail.trusted_forwarders.clone(),
+        };
+        let server = Arc::new(Server::new(
+            smtp_config(config),
+            Arc::new(incoming),
+            http::tls::source(&config.smtp)?,
+        ));
+        let mut smtp_addresses = Vec::new();
+        let mut sessions = Vec::new();
+        for address in &config.smtp.listen {
+            let listener = bind(*address, "smtp.listen").await?;
+            smtp_addresses.push(listener.local_addr()?);
+            let (server, stopping) = (server.clone(), until_stopped(stopped.clone()));
+            sessions.push(tokio::spawn(async move { server.serve(listener, stopping).await }));
+        }
+        for address in &smtp_addresses {
+            tracing::info!(%address, "mail is accepted");
+        }
+        for address in &http_addresses {
+            tracing::info!(%address, "HTTP is served");
+        }
+        Ok(Running {
+            desk: desk.clone(),
+            smtp: smtp_addresses,
+            http: http_addresses,
+            stop,
+            runtime,
+            sessions,
+            delivering,
+            serving,
+        })
+    }
+}
+
+/// A served installation.
+pub struct Running {
+    pub desk: Arc<Desk>,
+    /// Where mail is accepted, with the ports the system chose.
+    pub smtp: Vec<SocketAddr>,
+    /// Where HTTP is served.
+    pub http: Vec<SocketAddr>,
+    stop: watch::Sender<bool>,
+    runtime: Runtime,
+    sessions: Vec<JoinHandle<()>>,
+    delivering: JoinHandle<()>,
+    serving: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Stops in order: sessions end, handlers and deliveries under way finish, the store is closed.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        for session in self.sessions {
+            joined(session.await, "SMTP");
+        }
+        self.runtime.stop().await;
+        joined(self.delivering.await, "delivery");
+        for serving in self.serving {
+            serving.abort();
+        }
+        self.desk.store.close().await;
+        // A stale socket is replaced at the next start all the same.
+        let _ = std::fs::remove_file(self.desk.config.server.control_socket());
+    }
+}
+
+fn joined(ended: Result<(), tokio::task::JoinError>, what: &str) {
+    if let Err(error) = ended {
+        tracing::error!(%error, what, "a part of the server panicked");
+    }
+}
+
+async fn serve_control(
+    listener: UnixListener,
+    api: axum::Router,
+    stopping: impl Future<Output = ()> + Send + 'static,
+) {
+    if let Err(error) = axum::serve(listener, api).with_graceful_shutdown(stopping).await {
+        tracing::error!(%error, "the control socket failed");
+    }
+}
+
+async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "cannot listen on {address} ({key}): is another program there? See who with `ss -ltnp`, or \
+             choose another port in frontdesk.toml"
+        )
+    })
+}
+
+/// The data holds mail and keys: only its owner looks inside.
+fn make_private(data: &PathBuf) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    if data.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)
+        .with_context(|| format!("cannot create the data directory {}", data.display()))
+}
+
+fn smtp_config(config: &Config) -> receive::Config {
+    let SmtpConfig {
+        max_message_size,
+        max_recipients,
+        max_connections,
+        max_connections_per_ip,
+        max_connections_per_network,
+        connections_per_minute_per_ip,
+        messages_per_minute_per_ip,
+        idle_timeout,
+        session_timeout,
+        data_timeout,
+        min_bytes_per_second,
+        max_errors,
+        max_unknown_recipients,
+        ..
+    } = config.smtp.clone();
+    let mut smtp = receive::Config::new(config.server.hostname.clone());
+    smtp.memory_budget = usize::try_from(config.limits.message_memory).unwrap_or(usize::MAX);
+    smtp.shutdown_grace = config.server.shutdown_grace;
+    let _ = (
+        max_message_size, max_recipients, max_connections, max_connections_per_ip,
+        max_connections_per_network, connections_per_minute_per_ip, messages_per_minute_per_ip,
+        idle_timeout, session_timeout, data_timeout, min_bytes_per_second, max_errors, max_unknown_recipients,
+    );
+    smtp
+}
+
+/// TLS needs one provider for the process; a second call finds it there.
+fn install_crypto() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// The metrics of the process. There is one recorder, whoever opens how many desks in it.
+fn recorder() -> anyhow::Result<PrometheusHandle> {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    if let Some(handle) = HANDLE.get() {
+        return Ok(handle.clone());
+    }
+    // Buckets from a tenth of a millisecond to ten seconds: sessions, commits and handlers.
+    const SECONDS: &[f64] =
+        &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0];
+    let builder = PrometheusBuilder::new().set_buckets(SECONDS)?;
+    let handle = builder.build_recorder();
+    let ours = handle.handle();
+    if metrics::set_global_recorder(handle).is_err() {
+        tracing::warn!("metrics are recorded elsewhere in this process; /metrics stays empty");
+    }
+    Ok(HANDLE.get_or_init(|| ours).clone())
+}

@@ -1,0 +1,210 @@
+//! Who answers where: the configuration's agents as the address table, the store's rules and the
+//! runtime's registry, built together so that they cannot disagree.
+
+use crate::{
+    address::{self, AgentName, Resolution, Route, Table},
+    config::{AgentConfig, Config, LOCAL_DOMAIN, Mode, RECEPTIONIST},
+    token::{Day, KeyRing},
+};
+use anyhow::Context as _;
+use frontdesk_agents::{
+    AgentId, Store,
+    admission::InstancePolicy,
+    builtin::{Receptionist, ReceptionistOptions},
+    gate::Approval,
+    runtime::{BoxedAgent, Registry},
+    store::{AgentRules, Limits, Rules},
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, RwLock},
+};
+
+/// The name under which role mail is kept. No configured agent can have it.
+pub const POSTMASTER: &str = "postmaster";
+
+/// What mail needs to know of addresses and keys. Shared by both directions.
+pub struct Directory {
+    pub table: Arc<Table>,
+    pub agents: HashMap<AgentName, Known>,
+    /// Keeps mail to `postmaster` and `abuse`.
+    pub postmaster: AgentId,
+    /// Our domains, the main one first.
+    pub domains: Vec<String>,
+    /// Replaced when keys rotate.
+    pub keys: RwLock<Arc<KeyRing>>,
+    pub reply_token_days: u16,
+    /// Mail from this machine is believed: the only domain is `localhost`, and nothing is sent.
+    pub trusts_loopback: bool,
+}
+
+/// A configured agent.
+pub struct Known {
+    pub id: AgentId,
+    pub config: AgentConfig,
+}
+
+impl Directory {
+    /// Registers the agents of a configuration with the store and the runtime. `custom` are the kinds the
+    /// program brings along.
+    pub async fn build(
+        config: &Config,
+        custom: &HashMap<String, BoxedAgent>,
+        store: &Store,
+        keys: KeyRing,
+    ) -> anyhow::Result<(Self, Registry)> {
+        let mut names: Vec<(String, String)> =
+            config.agents.iter().map(|agent| (agent.name.clone(), agent.kind.clone())).collect();
+        names.push((POSTMASTER.to_owned(), "role".to_owned()));
+        let ids = store.register_agents(names).await.context("register the agents")?;
+        let (postmaster, ids) = ids.split_last().context("no agent was registered")?;
+
+        let mut registry = Registry::default();
+        let mut agents = HashMap::new();
+        let mut rules = HashMap::new();
+        for (agent, id) in config.agents.iter().zip(ids) {
+            registry.add(*id, &agent.name, behaviour(agent, custom)?);
+            rules.insert(*id, rules_of(agent));
+            let name = AgentName::new(&agent.name)?;
+            agents.insert(name, Known { id: *id, config: agent.clone() });
+        }
+        let main = config.mail.domains.first().context("no mail domain is configured")?;
+        rules.insert(
+            *postmaster,
+            AgentRules {
+                name: POSTMASTER.to_owned(),
+                instance: InstancePolicy::Conversation,
+                approval: Approval::All,
+                runs: false,
+                address: format!("{POSTMASTER}@{main}"),
+            },
+        );
+        let table = Arc::new(table_of(config)?);
+        let own = table.clone();
+        store.set_rules(Rules {
+            agents: rules,
+            is_own: Arc::new(move |address| is_own(&own, address)),
+            limits: limits_of(config),
+            stopped: false,
+        });
+        let directory = Self {
+            table,
+            agents,
+            postmaster: *postmaster,
+            domains: config.mail.domains.clone(),
+            keys: RwLock::new(Arc::new(keys)),
+            reply_token_days: config.mail.reply_token_days,
+            trusts_loopback: config.mail.mode == Mode::Capture
+                && config.mail.domains == [LOCAL_DOMAIN],
+        };
+        Ok((directory, registry))
+    }
+
+    /// The keys in use.
+    pub fn keys(&self) -> Arc<KeyRing> {
+        self.keys.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    /// Puts rotated keys to use.
+    pub fn set_keys(&self, keys: KeyRing) {
+        *self.keys.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(keys);
+    }
+
+    /// The last day of a token minted for a mail that was released on `day`.
+    pub fn expiry(&self, released: Day) -> Day {
+        released.plus(self.reply_token_days)
+    }
+
+    /// An agent by id.
+    pub fn by_id(&self, id: AgentId) -> Option<&Known> {
+        self.agents.values().find(|known| known.id == id)
+    }
+
+    /// An agent by name.
+    pub fn by_name(&self, name: &str) -> Option<&Known> {
+        self.agents.values().find(|known| known.config.name == name)
+    }
+
+    /// Where an address leads.
+    pub fn resolve(&self, local: &str, domain: &str) -> Resolution {
+        address::resolve(local, domain, &self.table)
+    }
+
+    /// The agent's address that a mail came to, without its token or tag: what answers are from.
+    pub fn answer_from(&self, route: &Route) -> String {
+        let suffix = route.instance_tag().map(|tag| format!("+{}", tag.as_str()));
+        format!("{}{}@{}", route.agent, suffix.unwrap_or_default(), route.domain)
+    }
+}
+
+fn is_own(table: &Table, address: &str) -> bool {
+    address.rsplit_once('@').is_some_and(|(local, domain)| {
+        !matches!(
+            address::resolve(local, domain, table),
+            Resolution::NotOurs | Resolution::UnknownUser
+        )
+    })
+}
+
+fn behaviour(
+    agent: &AgentConfig,
+    custom: &HashMap<String, BoxedAgent>,
+) -> anyhow::Result<BoxedAgent> {
+    if let Some(custom) = custom.get(&agent.kind) {
+        return Ok(custom.clone());
+    }
+    if agent.kind == RECEPTIONIST {
+        let answer = agent.reply.replace("{agent}", &agent.display_name);
+        return Ok(BoxedAgent::new(Receptionist::new(ReceptionistOptions { answer })));
+    }
+    anyhow::bail!("agent {:?} is of kind {:?}, which this program does not have", agent.name, agent.kind)
+}
+
+fn rules_of(agent: &AgentConfig) -> AgentRules {
+    // The receptionist's text is fixed, so there is nothing in it to review.
+    let default = if agent.kind == RECEPTIONIST { Approval::None } else { Approval::All };
+    AgentRules {
+        name: agent.name.clone(),
+        instance: agent.instance,
+        approval: agent.approval.unwrap_or(default),
+        runs: true,
+        address: agent.addresses.first().cloned().unwrap_or_default(),
+    }
+}
+
+fn limits_of(config: &Config) -> Limits {
+    let limits = &config.limits;
+    Limits {
+        auto_per_conversation: limits.replies_per_conversation,
+        auto_per_correspondent: limits.replies_per_correspondent_per_day,
+        auto_per_agent: limits.replies_per_agent_per_day,
+        unproven_per_network: limits.new_instances_per_network_per_day,
+        unproven_per_agent: limits.new_instances_per_agent_per_day,
+    }
+}
+
+fn table_of(config: &Config) -> anyhow::Result<Table> {
+    let mut table = Table::default();
+    for domain in &config.mail.domains {
+        table.add_domain(domain)?;
+    }
+    for agent in &config.agents {
+        let name = AgentName::new(&agent.name)?;
+        for address in &agent.addresses {
+            let (local, domain) =
+                address.rsplit_once('@').with_context(|| format!("{address} is no address"))?;
+            table.add_agent(name.clone(), domain, agent.instance)?;
+            if local != agent.name {
+                table.add_alias(local, domain, &name)?;
+            }
+        }
+        if config.mail.catch_all.as_deref() == Some(&agent.name) {
+            for address in &agent.addresses {
+                if let Some((_, domain)) = address.rsplit_once('@') {
+                    table.set_catch_all(domain, &name)?;
+                }
+            }
+        }
+    }
+    Ok(table)
+}
