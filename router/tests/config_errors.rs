@@ -8,6 +8,9 @@
 use std::path::{Path, PathBuf};
 
 use frontdesk_router::config::{Config, ConfigErrors, Place};
+use proptest::prelude::*;
+
+const EXAMPLE: &str = include_str!("../../frontdesk.example.toml");
 
 fn parse(text: &str) -> Result<Config, ConfigErrors> {
     Config::parse(text, Path::new("frontdesk.toml"), Path::new(""), &[], &|_| None)
@@ -78,4 +81,25 @@ fn a_secret_never_shows_in_an_error() {
         Config::parse(text, Path::new("f"), Path::new(""), &[], &env).unwrap_err().to_string();
     assert!(errors.contains("FRONTDESK_METRICS_TOKEN has white space inside"), "{errors}");
     assert!(!errors.contains("hush") && !errors.contains("tell no one"), "{errors}");
+}
+
+proptest! {
+    #[test]
+    fn a_damaged_file_is_answered_with_places_that_are_in_it(
+        cut in 0..EXAMPLE.len(),
+        length in 0_usize..40,
+        put in "[\\PC\n\"\\[\\]={}#]{0,12}",
+    ) {
+        let ascii_only = EXAMPLE.is_ascii();
+        prop_assert!(ascii_only, "cutting at any byte needs an ASCII example");
+        let end = (cut + length).min(EXAMPLE.len());
+        let text = format!("{}{put}{}", &EXAMPLE[..cut], &EXAMPLE[end..]);
+        if let Err(errors) = parse(&text) {
+            prop_assert!(!errors.problems.is_empty());
+            let lines = text.split('\n').count();
+            for place in errors.problems.iter().filter_map(|problem| problem.place) {
+                prop_assert!((1..=lines).contains(&place.line) && place.column >= 1, "{errors}");
+            }
+        }
+    }
 }

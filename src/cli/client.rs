@@ -48,7 +48,9 @@ pub async fn connect(config: &Config, open: Option<Open>) -> Result<Client, ApiE
         _ => return Err(ApiError::step("connect to", &socket.display().to_string(), error)),
     }
     let data = config.server.data.clone();
-    let Some(open) = open else { return Err(ApiError::NoServer(data)) };
+    let Some(open) = open else {
+        return Err(ApiError::NoServer(std::path::absolute(&data).unwrap_or(data)));
+    };
     let router = open(config.clone()).await.map_err(|error| ApiError::Step {
         step: format!("open the data in {}", data.display()),
         cause: format!("{error:#}"),
@@ -162,7 +164,7 @@ pub enum ApiError {
     /// The API said no, and why.
     #[error("{}", sentence(title, detail.as_deref(), *status))]
     Problem { title: String, detail: Option<String>, status: u16 },
-    #[error("no server runs on {}. Start it with: frontdesk serve", .0.display())]
+    #[error("no server runs on the data in {}. Start it with: frontdesk serve", .0.display())]
     NoServer(PathBuf),
     #[error("{} belongs to another user. Run this as the user who runs the server.", .0.display())]
     NotOurs(PathBuf),

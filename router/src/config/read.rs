@@ -461,7 +461,7 @@ fn addresses(section: &Section<'_, '_, '_>) -> Option<(Vec<String>, Vec<Range<us
     Some((addresses, places))
 }
 
-/// Kinds that DESIGN names and this version does not have.
+/// Kinds that are planned and that this version does not have.
 const COMING_KINDS: [&str; 2] = ["assistant", "dictation"];
 
 fn kind(section: &Section<'_, '_, '_>, around: &Surroundings<'_>) -> Option<String> {
