@@ -137,7 +137,7 @@ async fn inbox_get_shows_the_messages_indented_and_what_waits() {
         200,
         json!({
             "id": 17, "subject": "Order", "agent": "hello", "queue": "review",
-            "messages": [
+            "timeline": [
                 { "at": "2026-11-21T00:05:09Z", "from": "ann@example.org", "verdict": "verified",
                   "text": "Where is it?\n-- forged heading",
                   "attachments": [{ "name": "a.pdf", "size": 12 }] },

@@ -45,6 +45,15 @@ impl Approval {
             _ => return None,
         })
     }
+
+    /// The inverse of [`Approval::parse`].
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Unknown => "unknown",
+            Self::None => "none",
+        }
+    }
 }
 
 /// What would leave.

@@ -99,20 +99,6 @@ impl fmt::Display for AgentName {
     }
 }
 
-/// What the key of an agent's instances is (DESIGN section 6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum InstancePolicy {
-    /// One instance for all.
-    Shared,
-    /// One for each proven correspondent.
-    #[default]
-    Contact,
-    /// One for each conversation.
-    Conversation,
-    /// One for each tag; the only policy under which a tag means anything.
-    Tag,
-}
-
 /// A tag: 1 to 20 of `a-z`, `0-9`, `-`, `.`, `_`, folded to lower case.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Tag(String);

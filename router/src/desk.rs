@@ -22,7 +22,7 @@ use frontdesk_agents::{
 use frontdesk_smtp::{
     auth::{Authenticator, DnsConfig},
     deliver::{self, Capture},
-    receive::{self, Server},
+    receive::{self, Server, limits::Rate},
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::{
@@ -176,7 +176,7 @@ impl Desk {
 
         // What comes in: last, when all of it has somewhere to go.
         let dns = DnsConfig {
-            servers: config.dns.servers.clone(),
+            server: config.dns.servers.first().copied(),
             step_deadline: config.dns.timeout,
             ..DnsConfig::default()
         };
@@ -291,30 +291,27 @@ fn make_private(data: &PathBuf) -> anyhow::Result<()> {
 }
 
 fn smtp_config(config: &Config) -> receive::Config {
-    let SmtpConfig {
-        max_message_size,
-        max_recipients,
-        max_connections,
-        max_connections_per_ip,
-        max_connections_per_network,
-        connections_per_minute_per_ip,
-        messages_per_minute_per_ip,
-        idle_timeout,
-        session_timeout,
-        data_timeout,
-        min_bytes_per_second,
-        max_errors,
-        max_unknown_recipients,
-        ..
-    } = config.smtp.clone();
+    let SmtpConfig { max_message_size, max_recipients, max_errors, .. } = config.smtp;
     let mut smtp = receive::Config::new(config.server.hostname.clone());
     smtp.memory_budget = usize::try_from(config.limits.message_memory).unwrap_or(usize::MAX);
     smtp.shutdown_grace = config.server.shutdown_grace;
-    let _ = (
-        max_message_size, max_recipients, max_connections, max_connections_per_ip,
-        max_connections_per_network, connections_per_minute_per_ip, messages_per_minute_per_ip,
-        idle_timeout, session_timeout, data_timeout, min_bytes_per_second, max_errors, max_unknown_recipients,
-    );
+
+    let session = &mut smtp.session;
+    session.size_max = usize::try_from(max_message_size).unwrap_or(usize::MAX);
+    session.recipients_max = max_recipients as usize;
+    session.errors_max = max_errors;
+    session.rate_min = u64::from(config.smtp.min_bytes_per_second);
+    session.timeouts.command = config.smtp.idle_timeout;
+    session.timeouts.data = config.smtp.data_timeout;
+
+    let limits = &mut smtp.limits;
+    limits.connections_max = config.smtp.max_connections as usize;
+    limits.per_address.open = config.smtp.max_connections_per_ip as usize;
+    limits.per_network.open = config.smtp.max_connections_per_network as usize;
+    let per_minute = |count: u32| Rate::per_minute(u64::from(count));
+    limits.per_address.connections = per_minute(config.smtp.connections_per_minute_per_ip);
+    limits.per_address.messages = per_minute(config.smtp.messages_per_minute_per_ip);
+    limits.unknown_before_hangup.count = u64::from(config.smtp.max_unknown_recipients);
     smtp
 }
 

@@ -147,7 +147,7 @@ fn show_conversation(conversation: &Value, output: &mut Output) -> std::io::Resu
         ("People", "participants"),
     ];
     output.fields(&labels.map(|(label, key)| (label, show(&conversation[key]))))?;
-    for message in conversation["messages"].as_array().into_iter().flatten() {
+    for message in conversation["timeline"].as_array().into_iter().flatten() {
         output.say("")?;
         output.say(&heading(message))?;
         let why = show(&message["why"]);

@@ -147,7 +147,8 @@ pub struct AgentSummary {
     pub conversations: u64,
     pub waiting_events: u64,
     pub dead_letters: u64,
-    pub held_drafts: u64,
+    /// Drafts and messages that wait for a person.
+    pub needs_review: u64,
 }
 
 /// A received message byte for byte, and what we noted when it came.
@@ -331,7 +332,8 @@ impl Store {
                          WHERE i.agent_id = a.id AND e.state = 'ready'),
                         (SELECT count(*) FROM events e JOIN instances i ON i.id = e.instance_id
                          WHERE i.agent_id = a.id AND e.state = 'dead'),
-                        (SELECT count(*) FROM outbox o WHERE o.agent_id = a.id AND o.state = 'held')
+                        (SELECT count(*) FROM approvals p JOIN conversations c ON c.id = p.conversation_id
+                         WHERE c.agent_id = a.id AND p.state = 'pending')
                  FROM agents a ORDER BY a.name",
             )?;
             let rows = query.query_map((), |row| {
@@ -343,10 +345,21 @@ impl Store {
                     conversations: count(3)?,
                     waiting_events: count(4)?,
                     dead_letters: count(5)?,
-                    held_drafts: count(6)?,
+                    needs_review: count(6)?,
                 })
             })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    /// The outbox row of a message of ours.
+    pub async fn outbox_of(&self, message: MessageId) -> Result<OutboxId> {
+        self.read_async(move |conn| {
+            conn.prepare_cached("SELECT id FROM outbox WHERE message_id = ?1")?
+                .query_row((message,), |row| row.get(0))
+                .optional()?
+                .ok_or_else(|| StoreError::NotFound(format!("message {message} is not ours")))
         })
         .await
     }

@@ -28,7 +28,7 @@ use toml::de::DeTable;
 
 pub use error::{ConfigErrors, Place, Problem};
 pub use settings::{
-    AgentConfig, Approval, Config, DnsConfig, HttpConfig, InstanceKey, LOCAL_DOMAIN, Limits,
+    AgentConfig, Config, DnsConfig, HttpConfig, LOCAL_DOMAIN, Limits,
     LogFormat, MailConfig, Mode, RECEPTIONIST, RECEPTIONIST_REPLY, REPLY_PLACEHOLDERS, Secret,
     ServerConfig, SmtpConfig, TlsFiles, reachable,
 };

@@ -12,8 +12,10 @@ use toml::de::DeTable;
 use super::error::At;
 use super::files::{self, Files};
 use super::names;
+use frontdesk_agents::{admission::InstancePolicy, gate::Approval};
+
 use super::settings::{
-    AgentConfig, Approval, Config, DnsConfig, HttpConfig, InstanceKey, Limits, LogFormat,
+    AgentConfig, Config, DnsConfig, HttpConfig, Limits, LogFormat,
     MailConfig, Mode, RECEPTIONIST, REPLY_PLACEHOLDERS, ServerConfig, SmtpConfig, TlsFiles,
 };
 use super::suggest::nearest;
@@ -387,17 +389,17 @@ fn agent(
         .choice(
             "instance",
             &[
-                ("contact", InstanceKey::Contact),
-                ("shared", InstanceKey::Shared),
-                ("conversation", InstanceKey::Conversation),
-                ("tag", InstanceKey::Tag),
+                ("contact", InstancePolicy::Contact),
+                ("shared", InstancePolicy::Shared),
+                ("conversation", InstancePolicy::Conversation),
+                ("tag", InstancePolicy::Tag),
             ],
         )
         .map(|at| at.value);
     let approval = section
         .choice(
             "approval",
-            &[("all", Approval::All), ("unproven", Approval::Unproven), ("none", Approval::None)],
+            &[("all", Approval::All), ("unknown", Approval::Unknown), ("none", Approval::None)],
         )
         .map(|at| at.value);
     let owner = section.string("owner", "\"me@example.org\"").and_then(|at| {

@@ -4,6 +4,7 @@
 //! addresses are lower-case ASCII (IDNA A-labels), every agent address lies in a listed domain and
 //! belongs to one agent, listeners do not clash, and the files that are named exist.
 
+use frontdesk_agents::{admission::InstancePolicy, gate::Approval};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -293,7 +294,7 @@ pub struct AgentConfig {
     /// What it is: a built-in kind, or one that the program registers. Default: `receptionist`.
     pub kind: String,
     /// Who shares its state and memory. Default: contact.
-    pub instance: InstanceKey,
+    pub instance: InstancePolicy,
     /// Which of its mails wait for a person. Default: none given, and the kind decides: nothing
     /// waits for the receptionist, whose text is fixed.
     pub approval: Option<Approval>,
@@ -319,7 +320,7 @@ impl AgentConfig {
             display_name: name.into(),
             addresses: Vec::new(),
             kind: RECEPTIONIST.into(),
-            instance: InstanceKey::Contact,
+            instance: InstancePolicy::Contact,
             approval: None,
             owner: None,
             reply: RECEPTIONIST_REPLY.into(),
@@ -339,30 +340,6 @@ Your reference is {reference}. To add something, just answer this mail.
 
 /// The words in braces that `reply` may use.
 pub const REPLY_PLACEHOLDERS: [&str; 3] = ["reference", "subject", "agent"];
-
-/// What picks the instance of an agent that a mail or call reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InstanceKey {
-    /// One for everybody.
-    Shared,
-    /// One for each proven correspondent.
-    Contact,
-    /// One for each conversation.
-    Conversation,
-    /// One for each tag in `name+tag@domain`.
-    Tag,
-}
-
-/// Which of an agent's mails wait for a person's approval.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Approval {
-    /// Every one.
-    All,
-    /// Those to correspondents whose address is not proven.
-    Unproven,
-    /// Only those that the gate holds for another reason.
-    None,
-}
 
 impl Default for Config {
     fn default() -> Self {
