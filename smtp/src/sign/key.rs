@@ -3,7 +3,7 @@
 use std::fmt;
 
 use ed25519_dalek::pkcs8::DecodePrivateKey as _;
-use ed25519_dalek::pkcs8::EncodePrivateKey as _;
+use ed25519_dalek::pkcs8::{EncodePrivateKey as _, KeypairBytes};
 use mail_auth::common::crypto::{Ed25519Key, RsaKey, Sha256};
 use rsa::RsaPrivateKey;
 use rsa::pkcs1::DecodeRsaPrivateKey as _;
@@ -129,7 +129,10 @@ impl DkimKey {
     pub fn to_pem(&self) -> Result<SecretPem, Error> {
         let pem = match &self.0 {
             Pair::Rsa(key) => key.to_pkcs8_pem(LineEnding::LF).ok(),
-            Pair::Ed25519(key) => key.to_pkcs8_pem(LineEnding::LF).ok(),
+            // Without the public key, which PKCS#8 has only since version 2 and OpenSSL refuses.
+            Pair::Ed25519(key) => KeypairBytes { secret_key: key.to_bytes(), public_key: None }
+                .to_pkcs8_pem(LineEnding::LF)
+                .ok(),
         };
         pem.map(|pem| SecretPem(pem.as_str().to_owned())).ok_or(Error::Key(self.kind()))
     }

@@ -167,6 +167,11 @@ impl Inner {
             .map_err(|_| Error::Crypto)?;
         let mut field = Vec::with_capacity(1024);
         signature.write(&mut field, true);
+        // The library leaves selector and domain on one line, however long. Relaxed canonicalisation
+        // makes the fold the same space that was signed.
+        if let Some(at) = memchr::memmem::find(&field, b"; d=") {
+            field.splice(at + 1..at + 2, *b"\r\n\t");
+        }
         Ok(field)
     }
 }
