@@ -1,5 +1,7 @@
 //! The address grammar.
 
+#![allow(clippy::unwrap_used)]
+
 use frontdesk_router::address::{
     AgentName, Error, InstancePolicy, Meaning, Resolution, Route, Suffix, Table, resolve,
 };

@@ -3,6 +3,8 @@
 //! After a wanted change: `UPDATE_GOLDEN=1 cargo nextest run -p frontdesk-smtp golden`, then read the
 //! difference.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 
 use bytes::Bytes;
@@ -298,6 +300,8 @@ fn html_from_text_cannot_become_markup() {
     assert_eq!(quoted.matches("</blockquote>").count(), 2);
     let deep = html_from_text(&">".repeat(100_000));
     assert!(deep.len() < 2000, "depth is bounded");
+    let endless = html_from_text(&format!("https://a.example/{}", ")".repeat(1_000_000)));
+    assert!(!endless.contains("<a "), "length is bounded");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What we render, `mail-parser` reads back, whatever the content.
 
+#![allow(clippy::unwrap_used)]
+
 use bytes::Bytes;
 use frontdesk_smtp::render::{
     AddrSpec, Attachment, HeaderText, Html, Mailbox, MediaType, MessageId, Outgoing, render,

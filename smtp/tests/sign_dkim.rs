@@ -1,5 +1,7 @@
 //! Our signatures, verified by mail-auth and by hand.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

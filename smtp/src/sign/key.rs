@@ -71,7 +71,7 @@ pub struct DkimKey(Pair);
 #[derive(Clone)]
 enum Pair {
     Rsa(Box<RsaPrivateKey>),
-    Ed25519(ed25519_dalek::SigningKey),
+    Ed25519(Box<ed25519_dalek::SigningKey>),
 }
 
 impl fmt::Debug for DkimKey {
@@ -92,7 +92,9 @@ impl DkimKey {
             KeyType::Rsa => RsaPrivateKey::new(&mut random, RSA_BITS)
                 .map(|key| Pair::Rsa(Box::new(key)))
                 .map_err(|error| Error::Generate(error.to_string()))?,
-            KeyType::Ed25519 => Pair::Ed25519(ed25519_dalek::SigningKey::generate(&mut random)),
+            KeyType::Ed25519 => {
+                Pair::Ed25519(Box::new(ed25519_dalek::SigningKey::generate(&mut random)))
+            }
         }))
     }
 
@@ -116,7 +118,7 @@ impl DkimKey {
                 Ok(Self(Pair::Rsa(Box::new(key))))
             }
             KeyType::Ed25519 => ed25519_dalek::SigningKey::from_pkcs8_pem(pem)
-                .map(|key| Self(Pair::Ed25519(key)))
+                .map(|key| Self(Pair::Ed25519(Box::new(key))))
                 .map_err(|_| Error::Key(kind)),
         }
     }
