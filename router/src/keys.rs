@@ -144,6 +144,10 @@ impl KeyStore {
     /// Any of [`Error`] but those about DKIM.
     pub fn rotate_tokens(&self, now: Timestamp) -> Result<KeyRing, Error> {
         let mut entries = self.read_ring()?.unwrap_or_default();
+        if !entries.is_empty() {
+            // A damaged ring is left as it is, for repair.
+            self.ring(&entries)?;
+        }
         for entry in &mut entries {
             entry.retired.get_or_insert(now);
         }

@@ -1,5 +1,7 @@
 //! Tokens: what is accepted, and that nothing else is.
 
+#![allow(clippy::unwrap_used)]
+
 use frontdesk_router::token::{
     Day, KeyId, KeyRing, Purpose, Reference, Rejected, TOKEN_LEN, TokenKey, bounce_address, fuzz,
     is_token_shaped, message_id, mint, own_message_id, own_thread_id, reply_address, thread_id,
@@ -30,7 +32,7 @@ fn reply(reference: u64, expiry: Day) -> String {
 #[test]
 fn the_layout_is_fixed() {
     let token = reply(0x0123_4567_89ab_cdef, Day(20_838));
-    assert_eq!(token, "dagrwrdnitppjksc6qfmuomcqktobkrjhz"[..1].to_owned() + &token[1..]);
+    assert_eq!(token, "daerukz4jvpg66ulgv3uxjvxo4eotg7kb");
     assert_eq!(&token[..1], "d", "key id 3");
     let payload = data_encoding::BASE32_NOPAD.decode(token[1..].to_uppercase().as_bytes()).unwrap();
     assert_eq!(payload[..8], 0x0123_4567_89ab_cdef_u64.to_be_bytes());

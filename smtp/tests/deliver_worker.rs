@@ -1,5 +1,7 @@
 //! The worker between a spool and a transport, with virtual time.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};

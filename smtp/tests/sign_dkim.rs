@@ -1,5 +1,7 @@
 //! Our signatures, verified by mail-auth and by hand.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -239,7 +241,7 @@ fn keys_survive_pem_and_keep_their_records() {
         KEYS.dns_records("fd1", "desk.example").unwrap()
     );
     assert_eq!(
-        format!("{rsa:?} {KEYS:?}"),
+        format!("{rsa:?} {:?}", *KEYS),
         "SecretPem(..) DkimKeys { rsa: DkimKey(rsa), ed25519: DkimKey(ed25519) }"
     );
     assert!(matches!(DkimKey::from_pem(KeyType::Rsa, ed25519.expose()), Err(Error::Key(_))));

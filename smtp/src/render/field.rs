@@ -48,10 +48,12 @@ impl<'a> Fields<'a> {
         for (index, mailbox) in list.iter().enumerate() {
             let column = if index == 0 { name.len() + 2 } else { 1 };
             let mut own = phrase(mailbox.name.as_str(), column);
-            own.push(if own.is_empty() {
-                mailbox.address.to_string()
+            let address = mailbox.address.to_string();
+            // Parsers take a quoted string at the start for a display name, so it goes in brackets.
+            own.push(if own.is_empty() && !address.starts_with('"') {
+                address
             } else {
-                format!("<{}>", mailbox.address)
+                format!("<{address}>")
             });
             if index + 1 < list.len()
                 && let Some(last) = own.last_mut()

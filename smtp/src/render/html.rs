@@ -100,14 +100,20 @@ fn find_link(text: &str) -> Option<usize> {
     None
 }
 
+/// Longer addresses stay text: browsers and mail clients cut them, and looking for their end would
+/// cost time that the input decides.
+const MAX_LINK: usize = 2000;
+
 /// The octets of the link at the start of `text`, without punctuation that belongs to the sentence.
 fn link_len(text: &str) -> usize {
     let end = text
         .find(|c: char| c.is_whitespace() || c.is_control() || "<>\"`{}|\\^".contains(c))
         .unwrap_or(text.len());
+    if end > MAX_LINK {
+        return end;
+    }
     let mut url = &text[..end];
-    loop {
-        let Some(last) = url.chars().next_back() else { break };
+    while let Some(last) = url.chars().next_back() {
         let unbalanced = |close: char, open: char| {
             last == close && url.matches(close).count() > url.matches(open).count()
         };
@@ -125,7 +131,7 @@ fn link_len(text: &str) -> usize {
 fn is_linkable(url: &str) -> bool {
     let Some((_, rest)) = url.split_once("://") else { return false };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    !authority.is_empty() && !authority.contains('@')
+    url.len() <= MAX_LINK && !authority.is_empty() && !authority.contains('@')
 }
 
 fn push_escaped(out: &mut String, text: &str) {

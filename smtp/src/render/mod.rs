@@ -260,7 +260,10 @@ fn write_fields(mail: &Outgoing, fields: &mut Fields<'_>) -> Result<(), Error> {
 fn references(mail: &Outgoing) -> Vec<&MessageId> {
     let mut ids: Vec<&MessageId> = Vec::with_capacity(mail.references.len() + 2);
     ids.push(&mail.thread_id);
-    for id in mail.references.iter().chain(&mail.in_reply_to) {
+    let known = &mail.references;
+    // Searching for repetitions is quadratic, and other people's mail decides the length.
+    let recent = known.len().saturating_sub(10 * MAX_REFERENCES).max(1);
+    for id in known.iter().take(1).chain(known.get(recent..).unwrap_or_default()) {
         let answered_later = mail.in_reply_to.as_ref() == Some(id);
         if *id == mail.message_id || *id == mail.thread_id || answered_later {
             continue;

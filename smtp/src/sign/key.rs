@@ -3,7 +3,7 @@
 use std::fmt;
 
 use ed25519_dalek::pkcs8::DecodePrivateKey as _;
-use ed25519_dalek::pkcs8::EncodePrivateKey as _;
+use ed25519_dalek::pkcs8::{EncodePrivateKey as _, KeypairBytes};
 use mail_auth::common::crypto::{Ed25519Key, RsaKey, Sha256};
 use rsa::RsaPrivateKey;
 use rsa::pkcs1::DecodeRsaPrivateKey as _;
@@ -71,7 +71,7 @@ pub struct DkimKey(Pair);
 #[derive(Clone)]
 enum Pair {
     Rsa(Box<RsaPrivateKey>),
-    Ed25519(ed25519_dalek::SigningKey),
+    Ed25519(Box<ed25519_dalek::SigningKey>),
 }
 
 impl fmt::Debug for DkimKey {
@@ -92,7 +92,9 @@ impl DkimKey {
             KeyType::Rsa => RsaPrivateKey::new(&mut random, RSA_BITS)
                 .map(|key| Pair::Rsa(Box::new(key)))
                 .map_err(|error| Error::Generate(error.to_string()))?,
-            KeyType::Ed25519 => Pair::Ed25519(ed25519_dalek::SigningKey::generate(&mut random)),
+            KeyType::Ed25519 => {
+                Pair::Ed25519(Box::new(ed25519_dalek::SigningKey::generate(&mut random)))
+            }
         }))
     }
 
@@ -116,7 +118,7 @@ impl DkimKey {
                 Ok(Self(Pair::Rsa(Box::new(key))))
             }
             KeyType::Ed25519 => ed25519_dalek::SigningKey::from_pkcs8_pem(pem)
-                .map(|key| Self(Pair::Ed25519(key)))
+                .map(|key| Self(Pair::Ed25519(Box::new(key))))
                 .map_err(|_| Error::Key(kind)),
         }
     }
@@ -129,7 +131,10 @@ impl DkimKey {
     pub fn to_pem(&self) -> Result<SecretPem, Error> {
         let pem = match &self.0 {
             Pair::Rsa(key) => key.to_pkcs8_pem(LineEnding::LF).ok(),
-            Pair::Ed25519(key) => key.to_pkcs8_pem(LineEnding::LF).ok(),
+            // Without the public key, which PKCS#8 has only since version 2 and OpenSSL refuses.
+            Pair::Ed25519(key) => KeypairBytes { secret_key: key.to_bytes(), public_key: None }
+                .to_pkcs8_pem(LineEnding::LF)
+                .ok(),
         };
         pem.map(|pem| SecretPem(pem.as_str().to_owned())).ok_or(Error::Key(self.kind()))
     }

@@ -128,46 +128,65 @@ impl Signer {
     ///
     /// [`Error::Message`] if there is no header, [`Error::Crypto`] if the library fails.
     pub fn sign(&self, message: &[u8], now: Timestamp) -> Result<Vec<u8>, Error> {
+        Ok([&self.fields(message, now)?, message].concat())
+    }
+
+    /// The two DKIM-Signature fields alone, for those who need no second copy of a large message.
+    /// They go in front of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Signer::sign`].
+    pub fn fields(&self, message: &[u8], now: Timestamp) -> Result<Vec<u8>, Error> {
         let inner = &*self.inner;
         let (fields, body) = split(message).ok_or(Error::Message)?;
-        let time = u64::try_from(now.as_second()).unwrap_or_default();
-        let ed25519 = inner.field(&fields, body, KeyType::Ed25519, &inner.ed25519, time)?;
-        let rsa = inner.field(&fields, body, KeyType::Rsa, &inner.rsa, time)?;
-        Ok([&ed25519, &rsa, message].concat())
+        let (names, signed) = select(&fields);
+        // Both algorithms hash with SHA-256.
+        let body_hash = inner.rsa.hash(Body(body)).as_ref().to_vec();
+        let template = Signature {
+            v: 1,
+            d: inner.domain.clone(),
+            h: names,
+            t: u64::try_from(now.as_second()).unwrap_or_default(),
+            ch: Canonicalization::Relaxed,
+            cb: Canonicalization::Relaxed,
+            bh: body_hash,
+            ..Signature::default()
+        };
+        let mut out = Vec::with_capacity(2048);
+        inner.write_field(&template, KeyType::Ed25519, &inner.ed25519, &signed, &mut out)?;
+        inner.write_field(&template, KeyType::Rsa, &inner.rsa, &signed, &mut out)?;
+        Ok(out)
     }
 }
 
 impl Inner {
-    fn field(
+    fn write_field(
         &self,
-        fields: &[Field<'_>],
-        body: &[u8],
+        template: &Signature,
         kind: KeyType,
         key: &impl SigningKey,
-        time: u64,
-    ) -> Result<Vec<u8>, Error> {
-        let (names, signed) = select(fields);
-        let mut signature = Signature {
-            v: 1,
-            a: match kind {
-                KeyType::Rsa => Algorithm::RsaSha256,
-                KeyType::Ed25519 => Algorithm::Ed25519Sha256,
-            },
-            d: self.domain.clone(),
-            s: kind.selector(&self.selector),
-            h: names,
-            t: time,
-            ch: Canonicalization::Relaxed,
-            cb: Canonicalization::Relaxed,
-            bh: key.hash(Body(body)).as_ref().to_vec(),
-            ..Signature::default()
+        signed: &[Field<'_>],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let mut signature = template.clone();
+        signature.a = match kind {
+            KeyType::Rsa => Algorithm::RsaSha256,
+            KeyType::Ed25519 => Algorithm::Ed25519Sha256,
         };
+        signature.s = kind.selector(&self.selector);
         signature.b = key
-            .sign(Signed { fields: &signed, signature: &signature })
+            .sign(Signed { fields: signed, signature: &signature })
             .map_err(|_| Error::Crypto)?;
         let mut field = Vec::with_capacity(1024);
         signature.write(&mut field, true);
-        Ok(field)
+        // The library leaves selector and domain on one line, however long. Relaxed canonicalisation
+        // makes the fold the same space that was signed.
+        if let Some(at) = memchr::memmem::find(&field, b"; d=") {
+            field.splice(at + 1..at + 2, *b"\r\n\t");
+        }
+        out.append(&mut field);
+        Ok(())
     }
 }
 
