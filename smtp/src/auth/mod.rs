@@ -20,7 +20,7 @@ use std::{net::IpAddr, time::Duration};
 
 use jiff::Timestamp;
 use mail_auth::{AuthenticatedMessage, MessageAuthenticator};
-use mail_parser::{HeaderName, MessageParser};
+use mail_parser::{HeaderName, MessageParser, MessagePart, parsers::MessageStream};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
@@ -313,11 +313,25 @@ impl Authenticator {
 }
 
 /// Parses only the header block, and of it only From.
+///
+/// `parse_headers` of the library does not say where the body starts, and a message without its body
+/// would verify as one with an empty body, so the same steps are taken here.
 fn headers(message: &[u8]) -> Option<mail_parser::Message<'_>> {
-    MessageParser::new()
-        .header_address(HeaderName::From)
-        .default_header_raw()
-        .parse_headers(message)
+    let fields = MessageParser::new().header_address(HeaderName::From).default_header_raw();
+    let mut stream = MessageStream::new(message);
+    let mut headers = Vec::with_capacity(24);
+    stream.parse_headers(&fields, &mut headers);
+    if headers.is_empty() {
+        return None;
+    }
+    let length = u32::try_from(message.len()).ok()?;
+    let offset_body = u32::try_from(stream.offset()).ok()?.min(length);
+    let root = MessagePart { headers, offset_body, offset_end: length, ..MessagePart::default() };
+    Some(mail_parser::Message {
+        parts: vec![root],
+        raw_message: message.into(),
+        ..mail_parser::Message::default()
+    })
 }
 
 async fn within<T>(deadline: Duration, step: impl Future<Output = T>) -> Option<T> {
