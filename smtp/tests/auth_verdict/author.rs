@@ -78,13 +78,15 @@ async fn international_domains_are_judged_as_a_labels() {
 
 #[test]
 fn display_names_that_deceive_are_flagged() {
-    let cases: [(&str, &[NameFlag]); 14] = [
+    let cases: [(&str, &[NameFlag]); 16] = [
         ("Ann Author", &[]),
         ("Зоя Кузнецова", &[]),
         ("山田太郎 Yamada", &[]),
         ("José Müller-Lüdenscheidt", &[]),
         ("Ann\u{7}", &[NameFlag::ControlCharacters]),
         ("Ann \u{202e}gnp.exe", &[NameFlag::BidiOverride]),
+        ("می\u{200c}خواهم", &[]),
+        ("A\u{200d}nn", &[NameFlag::Invisible]),
         ("A\u{200b}nn", &[NameFlag::Invisible]),
         ("Ann \u{e0041}\u{e0042}", &[NameFlag::Invisible]),
         ("P\u{430}yPal", &[NameFlag::MixedScripts, NameFlag::Confusable]),
@@ -111,14 +113,14 @@ async fn encoded_words_are_decoded_before_they_are_judged() {
 #[tokio::test]
 async fn local_mail_is_verified_by_the_caller_but_still_well_formed() {
     let peer = "127.0.0.1".parse().unwrap();
-    let a = Authentication::local(peer, "localhost", MESSAGE.as_bytes(), Timestamp::now());
+    let a = Authentication::local(peer, "localhost", None, MESSAGE.as_bytes(), Timestamp::now());
     assert_eq!(verdict(&a), Verdict::Local);
     assert!(verdict(&a).is_verified());
     assert_eq!(disposition(&a, &[]), Disposition::Accept(Verdict::Local));
     assert_eq!(a.from.unwrap().address, "ann@author.example");
 
     let twice = with_from("From: a@author.example\r\nFrom: b@author.example");
-    let a = Authentication::local(peer, "localhost", twice.as_bytes(), Timestamp::now());
+    let a = Authentication::local(peer, "localhost", None, twice.as_bytes(), Timestamp::now());
     assert!(matches!(disposition(&a, &[]), Disposition::Refuse { .. }));
 }
 
