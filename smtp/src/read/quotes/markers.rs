@@ -221,7 +221,8 @@ pub(super) fn opener(line: &str) -> Opener {
         return Opener::Yes;
     }
     let short = first.chars().count() <= 6;
-    let dated = has_date(line);
+    // The end of a wrapped attribution, such as "16:30):", holds no name.
+    let dated = line.chars().count() >= 16 && has_date(line);
     if dated
         && (first.starts_with(|c: char| c.is_ascii_digit()) || short && first.ends_with([',', '.']))
     {

@@ -211,6 +211,11 @@ impl Splitter<'_> {
                 .filter(|mark| mark.range.start < line.end)
                 .map(|m| (m.kind, m.range.end));
             if line.depth > 0 {
+                // Some clients put marks before what they forward.
+                if self.forward && markers::is_forward(self.content(at)) {
+                    self.fill(at, Label::Forward);
+                    return;
+                }
                 self.labels[at] = Label::Quote;
                 at += 1;
                 continue;
@@ -249,6 +254,10 @@ impl Splitter<'_> {
                 let next = self.next_text(end);
                 let quoted = next.is_none_or(|next| self.lines[next].depth > 0);
                 let ours = next.is_some_and(|next| self.coverage.is_ours(next));
+                if self.forward && (quoted || strong) && next.is_some() {
+                    self.fill(at, Label::Forward);
+                    return;
+                }
                 if quoted || ours || strong && written {
                     self.labels[at..end].fill(Label::Attribution);
                     if !quoted {
