@@ -172,15 +172,15 @@ replies! {
     /// The recipient is taken.
     recipient_ok = 250, (1, 5), "recipient OK";
     /// The message is stored; say it only after the durable write.
-    accepted = 250, (2, 0), "message accepted";
+    accepted = 250, (0, 0), "message accepted";
     /// Answer to QUIT.
-    bye = 221, (2, 0), "bye";
+    bye = 221, (0, 0), "bye";
     /// Start the TLS handshake.
-    start_tls = 220, (2, 0), "start TLS";
+    start_tls = 220, (0, 0), "start TLS";
     /// VRFY tells nothing (RFC 5321 section 7.3).
     cannot_verify = 252, (5, 0), "send the mail and find out";
     /// Answer to HELP.
-    help = 214, (2, 0), "this server receives mail; see RFC 5321";
+    help = 214, (0, 0), "this server receives mail; see RFC 5321";
 
     /// The server stops.
     shutting_down = 421, (3, 2), "the server is restarting, try again";

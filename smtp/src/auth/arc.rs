@@ -12,7 +12,7 @@ use mail_auth::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    dkim::{Keys, TrimmedBody},
+    dkim::{Keys, MAX_SIGNED_NAMES, TrimmedBody},
     results,
 };
 
@@ -121,6 +121,9 @@ pub(super) fn prepare(message: &mut AuthenticatedMessage<'_>, now: Timestamp) ->
     let mut trimmed_tag = None;
     if let Some(last) = message.ams_headers.last() {
         let signature = &last.header;
+        if signature.h.len() > MAX_SIGNED_NAMES {
+            return fail("names too many header fields");
+        }
         if !signature.h.iter().any(|name| name.eq_ignore_ascii_case("from")) {
             return fail("From is not signed");
         }

@@ -8,6 +8,9 @@ use mail_parser::{Address, HeaderName, HeaderValue, Message};
 use serde::{Deserialize, Serialize};
 use unicode_security::{RestrictionLevel, RestrictionLevelDetection, skeleton};
 
+/// Longest display name kept, in characters.
+const MAX_NAME: usize = 512;
+
 /// Who the message says it is from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Author {
@@ -79,7 +82,8 @@ pub(super) fn read(message: &Message<'_>, raw: &[u8]) -> (Option<Author>, Option
                     return (None, Some(Malformed::DifferentDomains));
                 }
                 let address = format!("{local}@{domain}");
-                let display_name = entry.name.as_deref().map(str::to_owned);
+                let display_name =
+                    entry.name.as_deref().map(|name| name.chars().take(MAX_NAME).collect());
                 authors.push(Author { address, domain, display_name, flags: Vec::new() });
             }
             None => unreadable = true,
@@ -105,9 +109,11 @@ pub(super) fn read(message: &Message<'_>, raw: &[u8]) -> (Option<Author>, Option
 /// Splits an address and brings its domain into the form that the DNS knows.
 fn split_address(address: &str) -> Option<(&str, String)> {
     let (local, domain) = address.rsplit_once('@')?;
-    let clean = |text: &str| !text.is_empty() && !text.chars().any(|c| c.is_control());
-    (clean(local) && clean(domain)).then_some(())?;
-    Some((local, to_a_labels(domain)?))
+    // RFC 5321 section 4.5.3.1.1 for the length. Characters that would need quotes serve only to
+    // confuse whoever reads the address, program or person.
+    let plain = |c: char| !c.is_control() && !c.is_whitespace() && !"()<>[]:;@\\,\"".contains(c);
+    let readable = (1..=64).contains(&local.len()) && local.chars().all(plain);
+    Some((readable.then_some(local)?, to_a_labels(domain)?))
 }
 
 /// `domain` as lower-case A-labels without a final dot, if it is a host name (or an underscore one).
@@ -131,7 +137,7 @@ pub fn name_flags(name: &str, address: &str) -> Vec<NameFlag> {
     if name.chars().any(is_bidi_control) {
         flags.push(NameFlag::BidiOverride);
     }
-    if name.chars().any(is_invisible) {
+    if has_invisible(name) {
         flags.push(NameFlag::Invisible);
     }
     if !name.is_ascii() {
@@ -160,11 +166,22 @@ pub fn name_flags(name: &str, address: &str) -> Vec<NameFlag> {
 
 /// Letters beyond Latin that all look like ASCII ones.
 fn is_lookalike(word: &str) -> bool {
-    word.chars().any(|c| !c.is_ascii()) && skeleton(word).all(|c| c.is_ascii())
+    !word.is_ascii() && skeleton(word).all(|c| c.is_ascii())
 }
 
 fn is_bidi_control(c: char) -> bool {
     matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn has_invisible(name: &str) -> bool {
+    let mut before = None;
+    name.chars().any(|c| {
+        // Joiners belong to the spelling of Persian and Indic names and of emoji, never to ASCII.
+        let joins = matches!(c, '\u{200c}' | '\u{200d}')
+            && before.is_some_and(|before: char| !before.is_ascii());
+        before = Some(c);
+        is_invisible(c) && !joins
+    })
 }
 
 /// Characters without a glyph: zero width, fillers, variation selectors apart from those of emoji, tags.

