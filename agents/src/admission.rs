@@ -6,12 +6,13 @@
 use crate::{ConversationId, mail::AddressRoute};
 
 /// How a newcomer's instance is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InstancePolicy {
     /// One instance for everybody.
     Shared,
     /// One per proven correspondent, so each has a private memory.
+    #[default]
     Contact,
     /// One per conversation.
     Conversation,

@@ -13,6 +13,7 @@
 //!
 //! Left out: trust. An address says where mail goes, never who sent it.
 
+use frontdesk_agents::admission::InstancePolicy;
 use std::collections::HashMap;
 use std::fmt;
 

@@ -5,7 +5,7 @@
 //! nothing new comes in, then what runs is finished, then the store is closed.
 
 use crate::{
-    config::{Config, SmtpConfig},
+    config::Config,
     directory::Directory,
     http,
     keys::KeyStore,
@@ -20,7 +20,7 @@ use frontdesk_agents::{
     runtime::{BoxedAgent, Registry},
 };
 use frontdesk_smtp::{
-    auth::{Authenticator, DnsConfig},
+    auth::{Authenticator, dns::DnsConfig},
     deliver::{self, Capture},
     receive::{self, Server, limits::Rate},
 };
@@ -154,17 +154,14 @@ impl Desk {
 
         // Who may ask: the local operator, then health checks and metrics.
         let control = http::bind_control(&config.server.control_socket())?;
-        let mut serving = vec![tokio::spawn(serve_control(
-            control,
-            desk.api(),
-            until_stopped(stopped.clone()),
-        ))];
+        let mut serving =
+            vec![tokio::spawn(serve_control(control, desk.api(), until_stopped(stopped.clone())))];
         let mut http_addresses = Vec::new();
         for address in &config.http.listen {
             let listener = bind(*address, "http.listen").await?;
             http_addresses.push(listener.local_addr()?);
-            let service = http::public(desk.clone())
-                .into_make_service_with_connect_info::<SocketAddr>();
+            let service =
+                http::public(desk.clone()).into_make_service_with_connect_info::<SocketAddr>();
             let stopping = until_stopped(stopped.clone());
             serving.push(tokio::spawn(async move {
                 let served = axum::serve(listener, service).with_graceful_shutdown(stopping).await;
@@ -291,15 +288,14 @@ fn make_private(data: &PathBuf) -> anyhow::Result<()> {
 }
 
 fn smtp_config(config: &Config) -> receive::Config {
-    let SmtpConfig { max_message_size, max_recipients, max_errors, .. } = config.smtp;
     let mut smtp = receive::Config::new(config.server.hostname.clone());
     smtp.memory_budget = usize::try_from(config.limits.message_memory).unwrap_or(usize::MAX);
     smtp.shutdown_grace = config.server.shutdown_grace;
 
     let session = &mut smtp.session;
-    session.size_max = usize::try_from(max_message_size).unwrap_or(usize::MAX);
-    session.recipients_max = max_recipients as usize;
-    session.errors_max = max_errors;
+    session.size_max = usize::try_from(config.smtp.max_message_size).unwrap_or(usize::MAX);
+    session.recipients_max = config.smtp.max_recipients as usize;
+    session.errors_max = config.smtp.max_errors;
     session.rate_min = u64::from(config.smtp.min_bytes_per_second);
     session.timeouts.command = config.smtp.idle_timeout;
     session.timeouts.data = config.smtp.data_timeout;

@@ -157,7 +157,11 @@ fn behaviour(
         let answer = agent.reply.replace("{agent}", &agent.display_name);
         return Ok(BoxedAgent::new(Receptionist::new(ReceptionistOptions { answer })));
     }
-    anyhow::bail!("agent {:?} is of kind {:?}, which this program does not have", agent.name, agent.kind)
+    anyhow::bail!(
+        "agent {:?} is of kind {:?}, which this program does not have",
+        agent.name,
+        agent.kind
+    )
 }
 
 fn rules_of(agent: &AgentConfig) -> AgentRules {

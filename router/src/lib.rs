@@ -9,6 +9,7 @@
 //! - [`desk`]: an open installation and [`desk::Desk::serve`], the wiring in reading order.
 
 pub mod address;
+pub mod bench;
 
 pub mod config;
 pub mod desk;

@@ -17,6 +17,7 @@ mod inbox;
 mod keys;
 mod outbox;
 mod output;
+mod serve;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -57,6 +58,8 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the server
+    Serve(serve::Serve),
     /// Say what works, and how to fix what does not
     Check(check::Check),
     /// Write mail as an agent
@@ -133,6 +136,7 @@ async fn dispatch(global: &Global, command: Command, output: &mut Output) -> Res
     }
     let desk = Desk::new(config);
     match command {
+        Command::Serve(serve) => serve.run(desk.config).await,
         Command::Check(check) => check.run(&desk, file.as_deref(), output).await,
         Command::Email(email) => email.run(&desk, output).await,
         Command::Inbox(inbox) => inbox.run(&desk, output).await,

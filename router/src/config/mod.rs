@@ -28,9 +28,9 @@ use toml::de::DeTable;
 
 pub use error::{ConfigErrors, Place, Problem};
 pub use settings::{
-    AgentConfig, Config, DnsConfig, HttpConfig, LOCAL_DOMAIN, Limits,
-    LogFormat, MailConfig, Mode, RECEPTIONIST, RECEPTIONIST_REPLY, REPLY_PLACEHOLDERS, Secret,
-    ServerConfig, SmtpConfig, TlsFiles, reachable,
+    AgentConfig, Config, DnsConfig, HttpConfig, LOCAL_DOMAIN, Limits, LogFormat, MailConfig, Mode,
+    RECEPTIONIST, RECEPTIONIST_REPLY, REPLY_PLACEHOLDERS, Secret, ServerConfig, SmtpConfig,
+    TlsFiles, reachable,
 };
 
 use files::Files;

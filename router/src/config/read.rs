@@ -15,8 +15,8 @@ use super::names;
 use frontdesk_agents::{admission::InstancePolicy, gate::Approval};
 
 use super::settings::{
-    AgentConfig, Config, DnsConfig, HttpConfig, Limits, LogFormat,
-    MailConfig, Mode, RECEPTIONIST, REPLY_PLACEHOLDERS, ServerConfig, SmtpConfig, TlsFiles,
+    AgentConfig, Config, DnsConfig, HttpConfig, Limits, LogFormat, MailConfig, Mode, RECEPTIONIST,
+    REPLY_PLACEHOLDERS, ServerConfig, SmtpConfig, TlsFiles,
 };
 use super::suggest::nearest;
 use super::walk::{Report, Section, or};

@@ -154,8 +154,9 @@ async fn raw(State(desk): State<Arc<Desk>>, Id(id): Id) -> Answer<Response> {
 
 async fn raw_bytes(desk: &Arc<Desk>, message: MessageId) -> Answer<Vec<u8>> {
     let raw = desk.store.raw_mail(message).await?;
-    let hash =
-        raw.blob.ok_or_else(|| Problem::not_found("this mail has no bytes yet: it was not sent"))?;
+    let hash = raw
+        .blob
+        .ok_or_else(|| Problem::not_found("this mail has no bytes yet: it was not sent"))?;
     let store = desk.store.clone();
     let content = tokio::task::spawn_blocking(move || store.blob(hash))
         .await
@@ -179,8 +180,10 @@ async fn attachment(
     .map_err(Problem::internal)?;
     let (name, bytes) =
         found.ok_or_else(|| Problem::not_found(format!("this mail has no attachment {part}")))?;
-    let ascii: String =
-        name.chars().map(|c| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '_' }).collect();
+    let ascii: String = name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '_' })
+        .collect();
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{ascii}\"")),
@@ -352,7 +355,8 @@ impl IdText {
 }
 
 async fn send(State(desk): State<Arc<Desk>>, Said(email): Said<NewEmail>) -> Answer<Response> {
-    let known = desk.directory.by_name(&email.agent).ok_or_else(|| no_agent(&desk, &email.agent))?;
+    let known =
+        desk.directory.by_name(&email.agent).ok_or_else(|| no_agent(&desk, &email.agent))?;
     let addresses = |list: &[String]| -> Answer<Vec<String>> {
         list.iter()
             .map(|address| {
@@ -461,8 +465,11 @@ fn size_of(dir: &FilePath) -> std::io::Result<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
-        bytes +=
-            if entry.file_type()?.is_dir() { size_of(&entry.path())? } else { entry.metadata()?.len() };
+        bytes += if entry.file_type()?.is_dir() {
+            size_of(&entry.path())?
+        } else {
+            entry.metadata()?.len()
+        };
     }
     Ok(bytes)
 }
@@ -488,7 +495,10 @@ async fn export(State(desk): State<Arc<Desk>>, Said(body): Said<ExportTo>) -> An
     let new = |name: &str| {
         let path = body.out.join(name);
         std::fs::File::options().write(true).create_new(true).open(&path).map_err(|e| {
-            Problem::bad_request(format!("{}: {e}: name a folder without an export in it", path.display()))
+            Problem::bad_request(format!(
+                "{}: {e}: name a folder without an export in it",
+                path.display()
+            ))
         })
     };
     let mut mbox = std::io::BufWriter::new(new("mail.mbox")?);
@@ -540,7 +550,11 @@ fn write_mbox(
 ) -> std::io::Result<()> {
     let sender = if sender.is_empty() { "MAILER-DAEMON" } else { sender };
     writeln!(out, "From {sender} {}", at.strftime("%a %b %e %H:%M:%S %Y"))?;
-    for line in prelude.as_bytes().split_inclusive(|b| *b == b'\n').chain(content.split_inclusive(|b| *b == b'\n')) {
+    for line in prelude
+        .as_bytes()
+        .split_inclusive(|b| *b == b'\n')
+        .chain(content.split_inclusive(|b| *b == b'\n'))
+    {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let quotes = line.iter().take_while(|b| **b == b'>').count();

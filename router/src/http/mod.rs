@@ -18,12 +18,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use std::{
-    net::SocketAddr,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    sync::Arc,
-};
+use std::{net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 use subtle::ConstantTimeEq;
 use tokio::net::UnixListener;
 

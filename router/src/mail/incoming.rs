@@ -18,9 +18,9 @@ use frontdesk_agents::{
 };
 use frontdesk_smtp::{
     address::{ForwardPath, ReversePath},
-    auth::{self, Authentication, Authenticator, Disposition},
+    auth::{self, Authentication, Authenticator, Disposition, spf::SpfResult},
     guard,
-    read::{self, ReadMail},
+    read::{self, Layers, ReadMail},
     receive::{Backend, Envelope, Peer},
     reply::Reply,
 };
@@ -102,7 +102,17 @@ impl Incoming {
 
         let recipients = self.recipients(&envelope, &mail, now).await?;
         let arrival = self
-            .arrival(peer, &envelope, message, mail, &authentication, verdict, quarantine, recipients, now)
+            .arrival(
+                peer,
+                &envelope,
+                message,
+                mail,
+                &authentication,
+                verdict,
+                quarantine,
+                recipients,
+                now,
+            )
             .await?;
         let accepted = self.store.accept(arrival).await.map_err(|error| {
             tracing::warn!(%error, "a message could not be stored");
@@ -120,10 +130,10 @@ impl Incoming {
     ) -> Authentication {
         let ip = peer.addr.ip().to_canonical();
         let helo = peer.helo.name();
-        if self.directory.trusts_loopback && ip.is_loopback() {
-            return Authentication::local(ip, helo, message, now);
-        }
         let from = envelope.reverse_path.mailbox().map(ToString::to_string);
+        if self.directory.trusts_loopback && ip.is_loopback() {
+            return Authentication::local(ip, helo, from.as_deref(), message, now);
+        }
         self.authenticator.authenticate(ip, helo, from.as_deref(), message, now).await
     }
 
@@ -233,14 +243,8 @@ impl Incoming {
             let ours = self.store.sent_texts(pointing, OWN_TEXTS).await.map_err(|e| failed(&e))?;
             let ours: Vec<&str> = ours.iter().map(String::as_str).collect();
             let layers = mail.layers(&ours);
-            let new_text = layers.new_text();
-            let layers = (!layers.is_all_new())
-                .then(|| serde_json::to_string(&layers))
-                .transpose()
-                .map_err(|error| {
-                    tracing::error!(%error, "the layers of a text cannot be stored");
-                    internal()
-                })?;
+            let new_text = layers.new_text().into_owned();
+            let layers = stored_layers(&layers)?;
             recipients.push(ArrivalRecipient {
                 address: to.key(),
                 agent: target.agent,
@@ -317,10 +321,7 @@ impl Incoming {
         now: Timestamp,
     ) -> Result<Arrival, Reply> {
         let prelude = self.prelude(peer, envelope, authentication, now);
-        let evidence = serde_json::to_string(authentication).map_err(|error| {
-            tracing::error!(%error, "the evidence cannot be stored");
-            internal()
-        })?;
+        let evidence = stored_json(authentication)?;
         let body_hash = Sha256::digest(body_of(&message)).into();
         let raw = if message.len() <= INLINE_LIMIT {
             self.store.stage(&message)
@@ -336,12 +337,15 @@ impl Incoming {
         let author = authentication.from.as_ref();
         let from = author.map(|from| from.address.to_lowercase()).unwrap_or_default();
         let mut flags: Vec<String> = author
-            .map(|from| from.flags.iter().map(|flag| flag.to_string()).collect())
+            .map(|from| from.flags.iter().map(|flag| format!("sender: {}", word(flag))).collect())
             .unwrap_or_default();
-        flags.extend(mail.hidden.iter().map(|hidden| format!("hidden text: {hidden}")));
+        flags
+            .extend(mail.hidden.iter().map(|hidden| format!("hidden text: {}", word(&hidden.how))));
+        flags.sort_unstable();
+        flags.dedup();
         let envelope_proven = !from.is_empty()
             && from == reverse_path
-            && authentication.spf_mail_from.result == auth::SpfResult::Pass;
+            && authentication.spf_mail_from.result == SpfResult::Pass;
         let mut references = mail.in_reply_to;
         references.extend(mail.references.into_iter().rev());
         references.dedup();
@@ -404,6 +408,25 @@ impl Incoming {
     }
 }
 
+/// The layers of a text as the store keeps them, unless all of it is new.
+fn stored_layers(layers: &Layers<'_>) -> Result<Option<String>, Reply> {
+    if layers.iter().all(|(kind, _)| kind == read::Kind::New) {
+        return Ok(None);
+    }
+    let segments: Vec<_> = layers
+        .iter()
+        .map(|(kind, text)| serde_json::json!({ "kind": kind, "text": text }))
+        .collect();
+    stored_json(&segments).map(Some)
+}
+
+fn stored_json(value: &impl serde::Serialize) -> Result<String, Reply> {
+    serde_json::to_string(value).map_err(|error| {
+        tracing::error!(%error, "what is known of a message cannot be stored");
+        internal()
+    })
+}
+
 /// Where one recipient leads.
 struct Target {
     agent: AgentId,
@@ -430,6 +453,14 @@ fn stored(verdict: &auth::Verdict) -> Verdict {
         auth::Verdict::Failed => Verdict::Failed,
         auth::Verdict::Local => Verdict::Local,
     }
+}
+
+/// The name of a fieldless enum value, in words.
+fn word(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value)
+        .ok()
+        .and_then(|value| value.as_str().map(|word| word.replace('_', " ")))
+        .unwrap_or_default()
 }
 
 /// Everything behind the first empty line.

@@ -60,10 +60,7 @@ impl Spool for StoreSpool {
         let mut made = Vec::with_capacity(rows.len());
         for row in rows {
             let inner = self.inner.clone();
-            made.push((
-                row.delivery,
-                tokio::task::spawn_blocking(move || inner.make(row)),
-            ));
+            made.push((row.delivery, tokio::task::spawn_blocking(move || inner.make(row))));
         }
         let (mut deliveries, mut rendered) = (Vec::with_capacity(made.len()), Vec::new());
         for (id, making) in made {
@@ -174,7 +171,7 @@ impl Renderer {
         let reference = token::Reference(mail.reference.0);
         let expiry = self.directory.expiry(Day::of(mail.released_at));
         let from = Mailbox {
-            name: Some(HeaderText::lossy(display_name)),
+            name: HeaderText::lossy(display_name),
             address: AddrSpec::parse(&mail.from)?,
         };
         let reply_to = token::reply_address(&keys, agent, domain, reference, expiry);
@@ -225,11 +222,13 @@ impl Renderer {
         Ok(AddrSpec::parse(&address)?)
     }
 
-    fn identity<'a>(&'a self, mail: &'a OutgoingMail) -> anyhow::Result<(&'a str, &'a str, &'a str)> {
-        let known = self
-            .directory
-            .by_id(mail.agent)
-            .context("its agent is no longer in the configuration; put it back or cancel the mail")?;
+    fn identity<'a>(
+        &'a self,
+        mail: &'a OutgoingMail,
+    ) -> anyhow::Result<(&'a str, &'a str, &'a str)> {
+        let known = self.directory.by_id(mail.agent).context(
+            "its agent is no longer in the configuration; put it back or cancel the mail",
+        )?;
         let (_, domain) = mail.from.rsplit_once('@').context("the sender address has no domain")?;
         Ok((&known.config.name, domain, &known.config.display_name))
     }
@@ -270,10 +269,7 @@ impl Renderer {
 }
 
 fn mailboxes(addresses: &[String]) -> anyhow::Result<Vec<Mailbox>> {
-    addresses
-        .iter()
-        .map(|address| Ok(Mailbox::bare(AddrSpec::parse(address)?)))
-        .collect()
+    addresses.iter().map(|address| Ok(Mailbox::bare(AddrSpec::parse(address)?))).collect()
 }
 
 fn row_id(id: &DeliveryId) -> Result<RowId, deliver::Error> {

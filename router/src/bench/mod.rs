@@ -1,0 +1,1 @@
+//! Benchmarks of the running program, as `frontdesk bench` runs them.

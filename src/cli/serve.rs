@@ -1,0 +1,78 @@
+//! `frontdesk serve`
+
+use std::io::IsTerminal;
+
+use clap::Args;
+use frontdesk_router::Frontdesk;
+use frontdesk_router::config::{Config, LogFormat, reachable};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::Failure;
+
+/// Run the server
+#[derive(Debug, Args)]
+pub struct Serve {}
+
+impl Serve {
+    pub(super) async fn run(self, config: Config) -> Result<(), Failure> {
+        start_log(&config)?;
+        let failed = |error: anyhow::Error| Failure::Other(format!("{error:#}"));
+        let running = Frontdesk::new(config).serve().await.map_err(failed)?;
+        greet(&running);
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: what is under way is finished first");
+        // A second signal means now. What was accepted is on the disk either way.
+        tokio::select! {
+            () = running.stop() => tracing::info!("stopped"),
+            _ = terminate.recv() => tracing::warn!("stopped at once"),
+            _ = interrupt.recv() => tracing::warn!("stopped at once"),
+        }
+        Ok(())
+    }
+}
+
+fn start_log(config: &Config) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&config.server.log_level)
+        .map_err(|error| Failure::Other(format!("server.log_level: {error}")))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    match config.server.log_format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}
+
+/// What a person needs to know who has just started it.
+fn greet(running: &frontdesk_router::Running) {
+    let config = &running.desk.config;
+    println!("Frontdesk is running.");
+    for address in &running.smtp {
+        println!("  mail     {}", reachable(*address));
+    }
+    for address in &running.http {
+        println!("  health   http://{}/healthz", reachable(*address));
+    }
+    for agent in &config.agents {
+        println!("  agent    {} ({})", agent.addresses.join(", "), agent.kind);
+    }
+    println!("  data     {}", config.server.data.display());
+    println!("  answers  {} (nothing leaves this machine)", config.server.outgoing().display());
+    if let (Some(smtp), Some(agent)) = (running.smtp.first(), config.agents.first())
+        && let Some(address) = agent.addresses.first()
+    {
+        println!(
+            "\nA first mail:\n  swaks --server {} --to {address} --from you@{} --body 'Hello!'",
+            reachable(*smtp),
+            config.mail.domains.first().map_or("localhost", String::as_str),
+        );
+    }
+}
