@@ -50,6 +50,13 @@ impl Frontdesk {
         Self { config, agents: HashMap::new(), clock: Arc::new(SystemClock) }
     }
 
+    /// Adds agent kinds.
+    #[must_use]
+    pub fn kinds(mut self, kinds: HashMap<String, BoxedAgent>) -> Self {
+        self.agents.extend(kinds);
+        self
+    }
+
     /// Adds an agent kind. Configured agents of this kind run it.
     #[must_use]
     pub fn kind(mut self, kind: impl Into<String>, agent: impl Agent) -> Self {
