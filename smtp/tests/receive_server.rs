@@ -1,8 +1,8 @@
 //! The server over loopback sockets.
 
-use std::future::Future;
+#![allow(clippy::unwrap_used)]
+
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -479,19 +479,4 @@ async fn a_reply_that_makes_no_sense_there_becomes_a_temporary_failure() {
     client.expect("250 2.1.5 recipient OK\r\n354 end with <CR><LF>.<CR><LF>\r\n").await;
     client.send("text\r\n.\r\n").await;
     client.expect("451 4.3.0 temporary failure, try again later\r\n").await;
-}
-
-#[tokio::test]
-async fn the_future_of_a_session_can_run_on_any_thread() {
-    fn can_be_sent<F: Future<Output = ()> + Send>(
-        future: F,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send>>
-    where
-        F: 'static,
-    {
-        Box::pin(future)
-    }
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let server = Arc::new(Server::new(Config::new(NAME), backend(), None));
-    can_be_sent(async move { server.serve(listener, async {}).await }).await;
 }
