@@ -153,7 +153,8 @@ async fn dispatch(
     let mut config = Config::load_with(file.as_deref(), &names)?;
     if file.is_none() && !names.is_empty() {
         // A program with agents of its own needs no config file to try them.
-        config.agents = names.iter().map(|kind| AgentConfig::of_kind(kind, &config.mail.domains)).collect();
+        config.agents =
+            names.iter().map(|kind| AgentConfig::of_kind(kind, &config.mail.domains)).collect();
     }
     if let Some(data) = &global.data {
         config.server.data.clone_from(data);

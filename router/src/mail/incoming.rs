@@ -85,13 +85,10 @@ impl Incoming {
         envelope: Envelope,
         message: Vec<u8>,
     ) -> Result<Reply, Reply> {
-        let structure = guard::check(&message).map_err(|refusal| {
+        guard::check(&message).map_err(|refusal| {
             metrics::counter!("mail_guarded_total", "reason" => refusal.label()).increment(1);
             refused(&refusal.reply())
         })?;
-        if structure.is_looping() {
-            return Err(reply(554, (4, 6), "Too many Received fields: this mail is in a loop"));
-        }
         let now = self.store.clock().now();
         let authentication = self.authenticate(peer, &envelope, &message, now).await;
         let (verdict, quarantine) = self.judge(&authentication)?;
