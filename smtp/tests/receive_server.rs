@@ -325,6 +325,28 @@ async fn messages_in_flight_share_a_memory_budget() {
 }
 
 #[tokio::test]
+async fn a_hundred_recipients_are_taken_and_the_next_is_told_to_come_again() {
+    let backend = backend();
+    let running = Running::start(Config::new(NAME), Arc::clone(&backend), None).await;
+    let mut client = running.greeted().await;
+    let mut group = "MAIL FROM:<ann@example.net>\r\n".to_owned();
+    for n in 0..101 {
+        group.push_str(&format!("RCPT TO:<r{n}@example.org>\r\n"));
+    }
+    client.send(group + "DATA\r\n").await;
+    client.expect("250 2.1.0 sender OK\r\n").await;
+    client.expect(&"250 2.1.5 recipient OK\r\n".repeat(100)).await;
+    client.expect("452 4.5.3 too many recipients, send the rest in another transaction\r\n").await;
+    client.expect("354 end with <CR><LF>.<CR><LF>\r\n").await;
+    client.send("text\r\n.\r\n").await;
+    client.expect("250 2.0.0 message accepted\r\n").await;
+    let recipients: Vec<_> =
+        backend.messages()[0].envelope.recipients.iter().map(ToString::to_string).collect();
+    let expected: Vec<_> = (0..100).map(|n| format!("<r{n}@example.org>")).collect();
+    assert_eq!(recipients, expected);
+}
+
+#[tokio::test]
 async fn one_address_may_hold_only_so_many_connections() {
     let mut config = Config::new(NAME);
     config.limits.exempt_loopback = false;

@@ -2,7 +2,7 @@
 //!
 //! What always holds: the sum of all reservations stays within the limit, and a [`MessageBuffer`]
 //! never has more capacity than it has reserved. Buffers double only while they are small and then
-//! grow by [`STEP_MAX`], so a message of 25 MB costs about 25 MB and not twice that.
+//! grow by 1 MiB, so a message of 25 MB costs about 25 MB and not twice that.
 
 use std::fmt;
 use std::sync::Arc;
