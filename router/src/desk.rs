@@ -305,6 +305,7 @@ fn smtp_config(config: &Config) -> receive::Config {
     session.errors_max = config.smtp.max_errors;
     session.rate_min = u64::from(config.smtp.min_bytes_per_second);
     session.timeouts.command = config.smtp.idle_timeout;
+    session.session_max = config.smtp.session_timeout;
     session.timeouts.data = config.smtp.data_timeout;
 
     let limits = &mut smtp.limits;

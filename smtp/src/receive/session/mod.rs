@@ -119,6 +119,7 @@ pub enum CloseReason {
     Quit,
     PeerClosed,
     Idle,
+    TooLong,
     TooSlow,
     Shutdown,
     TalkedTooEarly,
@@ -141,6 +142,7 @@ impl CloseReason {
             Self::Quit => "quit",
             Self::PeerClosed => "peer_closed",
             Self::Idle => "idle",
+            Self::TooLong => "too_long",
             Self::TooSlow => "too_slow",
             Self::Shutdown => "shutdown",
             Self::TalkedTooEarly => "talked_too_early",
@@ -238,6 +240,8 @@ pub struct Session {
     peer: Peer,
     tls_offered: bool,
     phase: Phase,
+    /// When the peer connected.
+    opened: Instant,
     /// When the phase began, or for [`Phase::Command`] when the last command was done.
     since: Instant,
     /// Replies are held back and nothing is read until then.
@@ -282,6 +286,7 @@ impl Session {
             peer,
             tls_offered,
             phase: Phase::Greeting,
+            opened: now,
             since: now,
             paused_until: None,
             stressed: false,
@@ -330,13 +335,18 @@ impl Session {
         let timeouts = self.timeouts();
         match &self.phase {
             Phase::Greeting => Some(self.since + self.config.greet_delay),
-            Phase::Command => Some(self.since + timeouts.command),
+            Phase::Command => Some((self.since + timeouts.command).min(self.last_command())),
             Phase::Handshake => Some(self.since + timeouts.handshake),
             Phase::Data(data) => Some(data.deadline(timeouts, self.config.rate_min)),
             Phase::AskingMail(_) | Phase::AskingRecipient(_) | Phase::Storing | Phase::Ended => {
                 None
             }
         }
+    }
+
+    /// When the session must be over; a message under way is finished first.
+    fn last_command(&self) -> Instant {
+        self.opened + self.config.session_max
     }
 
     /// Takes one input. Drain [`poll`](Self::poll) afterwards.
@@ -460,6 +470,9 @@ impl Session {
                 let banner = format!("{} ESMTP Frontdesk", self.config.hostname);
                 self.reply(&Reply::plain(220, [banner]));
                 self.expect_command(now);
+            }
+            Phase::Command if now >= self.last_command() => {
+                self.hang_up(reply::session_too_long(), CloseReason::TooLong);
             }
             Phase::Command => self.hang_up(reply::idle(), CloseReason::Idle),
             Phase::Data(_) => self.hang_up(reply::too_slow(), CloseReason::TooSlow),
