@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use frontdesk_smtp::guard::{self, Refusal, Structure};
+use frontdesk_smtp::{
+    guard::{self, Refusal, Structure},
+    read::read,
+};
 
 /// Resident set size and its peak since the last reset, in KiB; `None` away from Linux.
 fn memory() -> Option<(u64, u64)> {
@@ -37,6 +40,15 @@ fn measure(what: &str, raw: &[u8]) -> Result<Structure, Refusal> {
     assert!(grown <= 1024, "{what} took {grown} KiB");
     assert!(took < Duration::from_secs(2), "{what} took {took:?}");
     result
+}
+
+/// Reads `raw`, which passed, and holds the growth to 60 MB, the budget for a 25 MB message.
+fn measure_reading(what: &str, raw: &[u8]) {
+    let start = Instant::now();
+    let (mail, grown) = peak(|| read(raw));
+    let took = start.elapsed();
+    println!("{what} read: {took:?}, {grown} KiB more memory, {} octets of text", mail.text.len());
+    assert!(grown <= 60_000, "{what} took {grown} KiB");
 }
 
 fn nested_multiparts(levels: usize) -> Vec<u8> {
@@ -86,6 +98,21 @@ fn hostile_sizes_are_refused_or_survive_in_bounded_memory() {
 
     let line = [b"Subject: x\r\n\r\n".to_vec(), vec![b'a'; 30_000_000], b"\r\n".to_vec()].concat();
     assert_eq!(measure("30 MB line in the body", &line).unwrap().parts, 1);
+    measure_reading("30 MB line in the body", &line);
+    let html = [
+        b"Content-Type: text/html\r\n\r\n".to_vec(),
+        b"<div><blockquote><table><td>x".repeat(500_000),
+    ]
+    .concat();
+    assert_eq!(measure("2,000,000 nested elements", &html).unwrap().parts, 1);
+    measure_reading("2,000,000 nested elements", &html);
+    let encoded = (data_encoding::BASE64.encode(&[0x5a; 57]) + "\r\n").repeat(25_000_000 / 78);
+    let attached = format!(
+        "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhello\r\n--b\r\n\
+         Content-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n{encoded}--b--\r\n"
+    );
+    assert_eq!(measure("25 MB attachment", attached.as_bytes()).unwrap().parts, 3);
+    measure_reading("25 MB attachment", attached.as_bytes());
     let line = [b"Subject: ".to_vec(), vec![b'a'; 30_000_000], b"\r\n\r\n".to_vec()].concat();
     assert_eq!(measure("30 MB line in the header", &line), Err(Refusal::HeaderBlock));
     let blanks = vec![b' '; 30_000_000];

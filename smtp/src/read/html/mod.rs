@@ -25,8 +25,6 @@ use self::{
 };
 use super::hidden::{HIDDEN_KEPT, Hidden, Hiding, Scrubber};
 
-/// Octets of HTML that are read. What is longer is cut there and says so in [`Converted`].
-pub const HTML_READ: usize = 8 * 1024 * 1024;
 /// Open elements followed. Beyond, elements are read but their nesting is not.
 const OPEN: usize = 1024;
 /// Elements looked back over for the one that an end tag closes.
@@ -57,20 +55,13 @@ pub(crate) struct Converted {
     pub text: String,
     pub marks: Vec<Mark>,
     pub hidden: Vec<Hidden>,
-    /// Whether the input was longer than [`HTML_READ`].
-    pub cut: bool,
 }
 
+/// Converts HTML; the caller limits its length.
 pub(crate) fn to_text(html: &str) -> Converted {
-    let mut end = html.len().min(HTML_READ);
-    while !html.is_char_boundary(end) {
-        end -= 1;
-    }
-    let mut reader = Reader::new(end);
-    reader.read(&html[..end]);
-    let mut converted = reader.finish();
-    converted.cut = end < html.len();
-    converted
+    let mut reader = Reader::new(html.len());
+    reader.read(html);
+    reader.finish()
 }
 
 /// An open element.
@@ -346,11 +337,8 @@ impl Reader {
         let pre = self.pre > 0;
         for c in decoded.chars() {
             match c {
-                '\n' | '\r' if pre => {
-                    if c == '\n' {
-                        self.out.line_break();
-                    }
-                }
+                '\n' if pre => self.out.line_break(),
+                '\r' if pre => (),
                 ' ' | '\t' | '\n' | '\r' | '\x0c' if !pre => self.out.space = true,
                 '\u{a0}' => self.out.push(' ', self.quotes),
                 c if self.scrubber.keep(c) => self.out.push(c, self.quotes),
@@ -378,7 +366,7 @@ impl Reader {
             text.push('\n');
         }
         self.marks.sort_by_key(|mark| mark.range.start);
-        Converted { text, marks: self.marks, hidden, cut: false }
+        Converted { text, marks: self.marks, hidden }
     }
 }
 

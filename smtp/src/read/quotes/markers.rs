@@ -256,7 +256,7 @@ pub(super) fn attribution(joined: &str, opener: Opener) -> Option<bool> {
     let verb = verb_at_end
         || WROTE.iter().any(|verb| has_word(&lower, verb))
         || WROTE_DENSE.iter().any(|verb| lower.contains(verb));
-    if !colon && !(address || date) {
+    if !(colon || address || date) {
         return None;
     }
     let strong =

@@ -5,8 +5,8 @@
 //! - taking too much for a quote is worse than taking too little. A forwarded mail is kept whole,
 //!   a single `wrote:` in a sentence quotes nothing, and where nothing new would be left,
 //!   [`Layers::new_text`] is the whole text;
-//! - time is linear in the text and in our own texts; only the first [`LINES`] lines are taken
-//!   apart, the rest counts as new.
+//! - time is linear in the text and in our own texts; only the first [`LINES`] lines and
+//!   [`OCTETS`] are taken apart, the rest counts as new.
 //!
 //! How quotes are found, in this order of trust: by content, against the mails we sent, whatever
 //! the client or language and however it was wrapped; by `>` marks; by what the client's HTML
@@ -29,6 +29,8 @@ use super::html::{Mark, MarkKind};
 
 /// Lines taken apart. Mail written by people stays far below.
 pub const LINES: usize = 50_000;
+/// Octets taken apart; a word of a text compared with ours takes some fifty octets of memory.
+pub const OCTETS: usize = 1024 * 1024;
 /// Lines of a quote kept with the answer after it; a longer single quote is history above a
 /// bottom-posted answer.
 pub const ANSWERED_LINES: usize = 6;
@@ -160,7 +162,7 @@ pub(super) fn split_marked<'t>(
     marks: &[Mark],
     ours: &[&str],
 ) -> Layers<'t> {
-    let (list, read) = lines(text, LINES);
+    let (list, read) = lines(text, LINES, OCTETS);
     let ours = Ours::new(ours);
     let coverage = ours.cover(text, &list);
     let mut splitter = Splitter {
