@@ -171,7 +171,7 @@ impl Coverage {
             return Verdict { of_ours: false, tampered: false };
         }
         let first = counted().find(|at| self.words(*at).iter().any(|word| word.ours));
-        let last = counted().filter(|at| self.words(*at).iter().any(|word| word.ours)).next_back();
+        let last = counted().rfind(|at| self.words(*at).iter().any(|word| word.ours));
         let tampered = counted().any(|at| {
             let words = self.words(at);
             let inside = first.is_some_and(|f| at > f) && last.is_some_and(|l| at < l);
