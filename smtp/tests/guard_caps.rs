@@ -258,7 +258,7 @@ fn throughput_on_ordinary_mail() {
         ("25 MB attachment", {
             let body = (data_encoding::BASE64.encode(&[0x5a; 57]) + "\r\n").repeat(25_000_000 / 78);
             format!(
-                "{raw}Content-Type: multipart/mixed; boundary=zzz\r\n\r\n--zzz\r\n\
+                "From: a@x.example\r\nContent-Type: multipart/mixed; boundary=zzz\r\n\r\n--zzz\r\n\
                  Content-Transfer-Encoding: base64\r\n\r\n{body}--zzz--\r\n"
             )
             .into_bytes()

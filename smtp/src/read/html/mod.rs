@@ -335,13 +335,25 @@ impl Reader {
             return;
         }
         let pre = self.pre > 0;
-        for c in decoded.chars() {
+        let mut rest = &*decoded;
+        while let Some(c) = rest.chars().next() {
+            // Most of most mail is words of printable ASCII.
+            let word = rest.bytes().position(|b| !b.is_ascii_graphic()).unwrap_or(rest.len());
+            if let Some(last) = rest[..word].chars().next_back() {
+                self.scrubber.keep(last);
+                self.out.push_str(&rest[..word], self.quotes);
+                rest = &rest[word..];
+                continue;
+            }
+            rest = &rest[c.len_utf8()..];
             match c {
                 '\n' if pre => self.out.line_break(),
                 '\r' if pre => (),
                 ' ' | '\t' | '\n' | '\r' | '\x0c' if !pre => self.out.space = true,
-                '\u{a0}' => self.out.push(' ', self.quotes),
-                c if self.scrubber.keep(c) => self.out.push(c, self.quotes),
+                '\u{a0}' => self.out.push_str(" ", self.quotes),
+                c if self.scrubber.keep(c) => {
+                    self.out.push_str(c.encode_utf8(&mut [0; 4]), self.quotes);
+                }
                 _ => (),
             }
         }
@@ -387,7 +399,7 @@ struct Out {
 }
 
 impl Out {
-    fn push(&mut self, c: char, quotes: usize) {
+    fn push_str(&mut self, text: &str, quotes: usize) {
         if let Some((bullet, depth)) = self.bullet.take() {
             self.space = false;
             self.begin(depth);
@@ -400,7 +412,7 @@ impl Out {
             self.text.push(' ');
         }
         self.space = false;
-        self.text.push(c);
+        self.text.push_str(text);
     }
 
     /// Starts the line that the next character goes to. Whether it is a new one.
