@@ -197,7 +197,11 @@ pub fn check(raw: &[u8]) -> Result<Structure, Refusal> {
 /// When mail-parser sees more structure than [`check`] did.
 #[doc(hidden)]
 pub fn fuzz(raw: &[u8]) {
-    let Ok(structure) = check(raw) else { return };
+    let Ok((structure, tangled)) = scan::scan_whole(raw) else { return };
+    // Fuzzers build mail-parser with its debug assertions, which damage of this kind trips.
+    if tangled && cfg!(fuzzing) {
+        return;
+    }
     let Some(message) = mail_parser::MessageParser::default().parse(raw) else { return };
     let (parts, depth) = scan::measure(&message);
     assert!(parts <= structure.parts, "{parts} parts parsed, {} counted", structure.parts);
