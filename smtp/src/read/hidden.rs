@@ -1,7 +1,7 @@
 //! Text that a person does not see but a program would read.
 //!
 //! Rules, each simple on purpose:
-//! - styling ([`Hiding::Style`]): see [`super::html::style`];
+//! - styling ([`Hiding::Style`]): see `html/style.rs`;
 //! - Unicode tag characters (U+E0000 block) outside emoji flags, and variation selectors that select
 //!   nothing, are decoded to the text they smuggle;
 //! - zero-width characters are counted, and reported from [`ZERO_WIDTH_REPORTED`] on. Joiners after
