@@ -93,6 +93,24 @@ impl Store {
         })
     }
 
+    /// The first waiting events of one instance.
+    pub(crate) fn pending_events_of(
+        &self,
+        instance: InstanceId,
+        limit: usize,
+    ) -> Result<Vec<PendingEvent>> {
+        self.read(|conn| {
+            let mut query = conn.prepare_cached(
+                "SELECT id, due_at FROM events
+                 WHERE instance_id = ?1 AND state = 'ready' ORDER BY id LIMIT ?2",
+            )?;
+            let rows = query.query_map((instance, limit), |row| {
+                Ok(PendingEvent { event: row.get(0)?, instance, due_at: row.get(1)? })
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
     /// An event with a snapshot of its instance, and the history its handler may read, from one
     /// consistent view. `None` if the event is done.
     pub(crate) fn with_event<T>(

@@ -70,7 +70,7 @@ fn expression(words: &str) -> String {
     let mut parts = Vec::new();
     for (index, piece) in words.split('"').enumerate() {
         if index % 2 == 1 {
-            if !piece.trim().is_empty() {
+            if piece.chars().any(char::is_alphanumeric) {
                 parts.push(format!("\"{}\"", piece.trim()));
             }
             continue;
