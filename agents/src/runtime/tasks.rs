@@ -190,12 +190,14 @@ async fn run_one(
             let work = registered.agent.run_task(&task, &cx);
             let work = futures_util::FutureExt::catch_unwind(AssertUnwindSafe(work));
             tokio::select! {
-                done = work => done.unwrap_or_else(|_| Err("the task panicked".into())),
+                // What is over before it starts is not started.
+                biased;
                 () = cx.cancelled() => return end(store, task.id, TaskEnd::Cancelled).await,
                 () = sleep_until(store, deadline) => {
                     let error = "its deadline passed".to_owned();
                     return end(store, task.id, TaskEnd::Failed { error }).await;
                 }
+                done = work => done.unwrap_or_else(|_| Err("the task panicked".into())),
             }
         }
     };

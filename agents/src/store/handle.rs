@@ -78,6 +78,28 @@ pub(super) fn enqueue(
     Ok(id)
 }
 
+/// The same for an instance that may have been archived, which hears no more.
+pub(super) fn enqueue_unless_archived(
+    tx: &mut Tx<'_>,
+    instance: InstanceId,
+    event: &Event,
+) -> Result<()> {
+    let archived = tx
+        .find(
+            "SELECT 1 FROM instances WHERE id = ?1 AND archived_at IS NOT NULL",
+            (instance,),
+            |_| Ok(()),
+        )?
+        .is_some();
+    if archived {
+        tracing::info!(%instance, kind = event.kind(), "an event for an archived instance was dropped");
+        return Ok(());
+    }
+    let now = tx.now;
+    enqueue(tx, instance, event, now)?;
+    Ok(())
+}
+
 impl Store {
     /// Waiting events after an id, oldest first.
     pub fn pending_events(&self, after: EventId, limit: usize) -> Result<Vec<PendingEvent>> {

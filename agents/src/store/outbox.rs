@@ -169,7 +169,7 @@ impl Store {
     }
 
     /// Records that the final dot is about to leave, together with the bytes if they were just rendered.
-    /// Answers the hash of the bytes to send: those stored first, if another recipient's attempt was quicker.
+    /// Of two recipients' attempts, the bytes stored first stay; they are equal, being a function of the row.
     pub async fn start_data(
         &self,
         delivery: DeliveryId,

@@ -135,7 +135,9 @@ CREATE TABLE mails (
     layers          TEXT,
     body_hash       BLOB,
     raw             BLOB,
-    size            INTEGER NOT NULL
+    size            INTEGER NOT NULL,
+    -- The sub-address it came to, which picks the instance where an agent allows it.
+    tag             TEXT
 ) STRICT;
 CREATE INDEX mails_by_rfc_id ON mails(rfc_message_id) WHERE rfc_message_id IS NOT NULL;
 
@@ -164,6 +166,7 @@ CREATE TABLE events (
     created_at  INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX events_by_instance ON events(instance_id, id);
+CREATE INDEX events_dead ON events(id) WHERE state = 'dead';
 
 -- The durable queue out. State: held, released, cancelled.
 CREATE TABLE outbox (
