@@ -16,7 +16,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// The same recipient, Message-ID and body within this many milliseconds (5 days, the queue life of
+/// The same sender, recipient, Message-ID and body within this many milliseconds (5 days, the queue life of
 /// ordinary mail servers) is one message.
 const DEDUPE_WINDOW: i64 = 5 * 86_400_000;
 
@@ -187,7 +187,6 @@ struct First {
     message: MessageId,
     conversation: ConversationId,
     verdict: Verdict,
-    from: String,
     /// It waits for a person or for proof, and was not decided on.
     waits: bool,
 }
@@ -200,30 +199,29 @@ fn duplicate_of(
     // Without a Message-ID two equal mails may be two messages.
     let Some(id) = &arrival.message_id else { return Ok(None) };
     let first = tx.find(
-        "SELECT l.message_id, m.conversation_id, l.verdict, l.from_address, m.status
+        "SELECT l.message_id, m.conversation_id, l.verdict, m.status
          FROM mails l JOIN messages m ON m.id = l.message_id
          WHERE l.rfc_message_id = ?1 AND l.direction = 'in' AND l.recipient = ?2
-           AND l.body_hash = ?3 AND m.created_at >= ?4
+           AND l.from_address = ?3 AND l.body_hash = ?4 AND m.created_at >= ?5
          ORDER BY l.message_id DESC LIMIT 1",
-        (id, &recipient.address, arrival.body_hash, tx.now - DEDUPE_WINDOW),
+        (id, &recipient.address, &arrival.from, arrival.body_hash, tx.now - DEDUPE_WINDOW),
         |row| {
-            let (verdict, status): (String, String) = (row.get(2)?, row.get(4)?);
+            let (verdict, status): (String, String) = (row.get(2)?, row.get(3)?);
             Ok(First {
                 message: row.get(0)?,
                 conversation: row.get(1)?,
                 verdict: Verdict::parse(&verdict).unwrap_or(Verdict::Failed),
-                from: row.get(3)?,
                 waits: status == MessageStatus::Unproven.as_str()
                     || status == MessageStatus::Held.as_str(),
             })
         },
     )?;
     // Whoever knows a Message-ID and a body can send a copy ahead of the real message. It must not swallow
-    // that: what is verified is a copy only of what says it is from the same sender, and not of what was
-    // put away while it was unproven.
+    // that: a copy has the same From, and what is verified is no copy of what was put away while it was
+    // unproven.
     Ok(first.filter(|first| {
         let better = arrival.verdict.is_verified() && !first.verdict.is_verified();
-        !better || (first.from == arrival.from && first.waits)
+        !better || first.waits
     }))
 }
 
@@ -240,7 +238,7 @@ fn upgrade(
     first: &First,
 ) -> Result<Accepted> {
     let duplicate = Accepted::Duplicate { of: first.message };
-    if !sender.verified || first.verdict.is_verified() || first.from != arrival.from {
+    if !sender.verified || first.verdict.is_verified() {
         return Ok(duplicate);
     }
     let message = first.message;
@@ -254,7 +252,14 @@ fn upgrade(
         if let Outcome::Member(_) | Outcome::Stranger { .. } =
             admission::decide(&recipient.route, pointers)
         {
-            review::admit(tx, rules, message, "a verified copy", proof_of(arrival.verdict), Trust::Proven)?;
+            review::admit(
+                tx,
+                rules,
+                message,
+                "a verified copy",
+                proof_of(arrival.verdict),
+                Trust::Proven,
+            )?;
             review::reopen(tx, first.conversation)?;
         }
     }
@@ -277,7 +282,13 @@ fn store(
         Outcome::Member(conversation) => {
             let (status, why) = admitted_or_quarantined(arrival);
             let instance = if status == MessageStatus::Admitted {
-                prove(tx, &arrival.from, arrival.from_name.as_deref(), proof_of(arrival.verdict), Trust::Proven)?;
+                prove(
+                    tx,
+                    &arrival.from,
+                    arrival.from_name.as_deref(),
+                    proof_of(arrival.verdict),
+                    Trust::Proven,
+                )?;
                 review::bring_home(tx, rules, conversation, &arrival.from)?
             } else {
                 instance_of(tx, conversation)?

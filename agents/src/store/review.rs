@@ -260,10 +260,11 @@ fn tell_agent(
     approved: bool,
     reason: &str,
 ) -> Result<()> {
-    let (agent, by_agent): (AgentId, bool) =
-        tx.row("SELECT agent_id, automatic FROM outbox WHERE message_id = ?1", (message,), |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
+    let (agent, by_agent): (AgentId, bool) = tx.row(
+        "SELECT agent_id, automatic FROM outbox WHERE message_id = ?1",
+        (message,),
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
     if !by_agent || !rules.agents.get(&agent).is_some_and(|agent| agent.runs) {
         return Ok(());
     }

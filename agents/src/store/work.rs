@@ -219,9 +219,7 @@ impl Store {
                 let mut query = tx.conn.prepare_cached(
                     "SELECT id FROM turns WHERE state = 'running' AND cancelled = 1",
                 )?;
-                query
-                    .query_map((), |row| row.get(0))?
-                    .collect::<rusqlite::Result<Vec<TaskId>>>()?
+                query.query_map((), |row| row.get(0))?.collect::<rusqlite::Result<Vec<TaskId>>>()?
             };
             for task in cancelled {
                 end_task(tx, task, TaskEnd::Cancelled)?;
@@ -340,8 +338,8 @@ impl Store {
     /// A task by its id.
     pub async fn task(&self, task: TaskId) -> Result<TaskRow> {
         self.read_async(move |conn| {
-            let mut query = conn
-                .prepare_cached(&format!("SELECT {TASK_COLUMNS} FROM turns WHERE id = ?1"))?;
+            let mut query =
+                conn.prepare_cached(&format!("SELECT {TASK_COLUMNS} FROM turns WHERE id = ?1"))?;
             let mut rows = query.query((task,))?;
             let row = rows
                 .next()?

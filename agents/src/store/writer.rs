@@ -435,9 +435,9 @@ impl Writing {
             let closed = match &error {
                 None => self.statement("RELEASE job"),
                 Some(_) if self.connection.is_autocommit() => Ok(()),
-                Some(_) => self
-                    .statement("ROLLBACK TO job")
-                    .and_then(|()| self.statement("RELEASE job")),
+                Some(_) => {
+                    self.statement("ROLLBACK TO job").and_then(|()| self.statement("RELEASE job"))
+                }
             };
             if error.is_some() {
                 tx.wakes.truncate(told);
