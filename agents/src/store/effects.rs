@@ -419,6 +419,7 @@ pub(super) fn note(
     author: &str,
     text: &str,
 ) -> Result<MessageId> {
+    tx.run("UPDATE conversations SET last_message_at = ?2 WHERE id = ?1", (conversation, tx.now))?;
     Ok(MessageId(tx.insert(
         "INSERT INTO messages (conversation_id, instance_id, parent_id, channel, role, author, text,
                                status, created_at)

@@ -390,8 +390,13 @@ impl History for Looking<'_> {
         self.or_nothing((|| {
             let mut query = self.0.prepare_cached(
                 "SELECT m.id, m.channel, m.role, m.author, m.text, m.created_at
-                 FROM messages m JOIN conversations c ON c.id = m.conversation_id
-                 WHERE c.instance_id = ?1 AND m.status = 'admitted'
+                 FROM messages m
+                 -- The newest n messages lie in the n conversations that moved last, so an instance with
+                 -- a hundred thousand conversations reads few of them.
+                 WHERE m.conversation_id IN (
+                     SELECT id FROM conversations WHERE instance_id = ?1
+                     ORDER BY last_message_at DESC LIMIT ?2)
+                   AND m.status = 'admitted'
                  ORDER BY m.id DESC LIMIT ?2",
             )?;
             let rows = query.query_map((instance, limit), |row| {

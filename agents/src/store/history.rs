@@ -174,7 +174,17 @@ impl Store {
         let limit = limit.clamp(1, PAGE_MAX);
         let (before_at, before_id) = parse_cursor(cursor.as_deref())?;
         self.read_async(move |conn| {
-            let mut query = conn.prepare_cached(
+            // Written out per case, so that each finds its index.
+            let of_queue = match queue.as_deref() {
+                None => "",
+                Some("open") => "AND c.queue = ?3",
+                Some(_) => "AND c.queue = ?3 AND c.queue <> 'open'",
+            };
+            let of_agent = match agent {
+                None => "",
+                Some(_) => "AND c.agent_id = (SELECT id FROM agents WHERE name = ?4)",
+            };
+            let mut query = conn.prepare_cached(&format!(
                 "SELECT c.id, a.name, c.instance_id, i.key, c.subject, c.channel, c.queue,
                         c.review_why, c.linked_to, c.last_message_at,
                         (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id),
@@ -182,10 +192,9 @@ impl Store {
                          WHERE m.conversation_id = c.id ORDER BY m.id DESC LIMIT 1)
                  FROM conversations c JOIN agents a ON a.id = c.agent_id
                  JOIN instances i ON i.id = c.instance_id
-                 WHERE (c.last_message_at, c.id) < (?1, ?2)
-                   AND (?3 IS NULL OR c.queue = ?3) AND (?4 IS NULL OR a.name = ?4)
-                 ORDER BY c.last_message_at DESC, c.id DESC LIMIT ?5",
-            )?;
+                 WHERE (c.last_message_at, c.id) < (?1, ?2) {of_queue} {of_agent}
+                 ORDER BY c.last_message_at DESC, c.id DESC LIMIT ?5"
+            ))?;
             let mut items = query
                 .query_map((before_at, before_id, &queue, &agent, limit + 1), summary)?
                 .collect::<rusqlite::Result<Vec<_>>>()?;

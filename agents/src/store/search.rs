@@ -97,7 +97,7 @@ mod tests {
     fn nothing_typed_is_an_operator() {
         assert_eq!(expression("refund NOT order"), r#""refund" "NOT" "order""#);
         assert_eq!(expression(r#"say "late parcel" inv*"#), r#""say" "late parcel" "inv"*"#);
-        assert_eq!(expression(r#"a) OR (b " -- *"#), r#""a)" "OR" "(b" "--""#);
+        assert_eq!(expression(r#"a) OR (b " -- *"#), r#""a)" "OR" "(b""#);
         assert_eq!(expression("  ,, - "), "");
     }
 }

@@ -71,7 +71,7 @@ CREATE INDEX conversations_by_time ON conversations(last_message_at DESC, id DES
 CREATE INDEX conversations_by_queue ON conversations(queue, last_message_at DESC, id DESC)
     WHERE queue <> 'open';
 CREATE INDEX conversations_by_agent ON conversations(agent_id, last_message_at DESC, id DESC);
-CREATE INDEX conversations_by_instance ON conversations(instance_id);
+CREATE INDEX conversations_by_instance ON conversations(instance_id, last_message_at DESC);
 
 -- A member was admitted by us: we wrote to them, or they opened the conversation verified. An
 -- inbound Cc makes nobody a member.
