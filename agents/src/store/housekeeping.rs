@@ -1,6 +1,7 @@
 //! What happens after commits, in slices: the search index, and counters nobody reads any more.
 
-use super::{Result, day_of};
+use super::{Result, Tx, day_of};
+use crate::MessageId;
 use rusqlite::Connection;
 use std::time::{Duration, Instant};
 
@@ -86,4 +87,20 @@ fn index_some(conn: &Connection, started: Instant) -> Result<bool> {
     conn.prepare_cached("UPDATE meta SET value = ?1 WHERE key = 'searched_up_to'")?
         .execute((from,))?;
     Ok(cut || count == ROWS)
+}
+
+/// Puts a message whose text changed into the index anew, if it is there already.
+pub(super) fn index_again(tx: &Tx<'_>, message: MessageId) -> Result<()> {
+    let there = tx.run("DELETE FROM message_search WHERE rowid = ?1", (message,))?;
+    if there == 0 {
+        return Ok(());
+    }
+    tx.run(
+        "INSERT INTO message_search (rowid, subject, author, text)
+         SELECT m.id, coalesce(l.subject, o.subject, ''), m.author, substr(m.text, 1, ?2)
+         FROM messages m LEFT JOIN mails l ON l.message_id = m.id
+         LEFT JOIN outbox o ON o.message_id = m.id WHERE m.id = ?1",
+        (message, INDEXED),
+    )?;
+    Ok(())
 }
