@@ -390,7 +390,7 @@ impl Writing {
             }
         }
         metrics::histogram!("store_commit_seconds").record(started.elapsed().as_secs_f64());
-        metrics::histogram!("store_commit_jobs").record(ended.len() as f64);
+        metrics::counter!("store_jobs_total").increment(ended.len() as u64);
         if failure.is_none() {
             self.checkpoints.commits.fetch_add(1, Ordering::Relaxed);
             self.wakes.send(&tx.wakes);
