@@ -181,7 +181,7 @@ fn arrival(store: &Store, agent: AgentId, subject: &str, n: u64) -> Result<Arriv
         seed ^= seed >> 7;
         seed ^= seed << 17;
         text.push_str(&format!("word{:03x} ", seed & 0xfff));
-        if seed % 13 == 0 {
+        if seed.is_multiple_of(13) {
             text.push_str("\r\n");
         }
     }

@@ -44,7 +44,7 @@ use crate::{
     admission::InstancePolicy,
     gate::{Approval, Budgets},
 };
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use std::{
     collections::HashMap,
     fs::File,
@@ -430,6 +430,9 @@ fn open_connection(path: &Path, role: Role) -> Result<Connection> {
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(192);
+    // Plans do not depend on bound values. Without this a statement over a table with partial indexes is
+    // prepared anew for every value bound to it: a quarter of the writer's time.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     if role == Role::Reader {
         set(&connection, "query_only", "1", "1")?;
     } else {

@@ -40,8 +40,13 @@ const BATCH: usize = 64;
 /// No new operation joins a transaction that has been open this long.
 const ROUND: Duration = Duration::from_millis(5);
 
-/// Housekeeping gets a slice at least this often, however busy the lanes are.
+/// Housekeeping gets a slice about this often, however busy the lanes are.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_millis(50);
+
+/// While the lanes are busy a slice is followed by this many times its length without one, so that
+/// housekeeping takes a tenth of the writer at most. At full load the search index then falls behind and
+/// catches up afterwards.
+const HOUSEKEEPING_PAUSE: u32 = 9;
 
 /// How often the write-ahead log is copied into the database file.
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
@@ -220,6 +225,7 @@ impl Writer {
             wakes,
             queue: queue.clone(),
             checkpoints: checkpoints.clone(),
+            pace: housekeeping::Pace::default(),
         };
         let writer = spawn("store-writer", Box::new(move || writing.run()))?;
         let shared = checkpoints.clone();
@@ -304,6 +310,7 @@ struct Writing {
     wakes: Arc<Wakes>,
     queue: Arc<Queue>,
     checkpoints: Arc<Checkpoints>,
+    pace: housekeeping::Pace,
 }
 
 impl Drop for Writing {
@@ -321,7 +328,7 @@ impl Drop for Writing {
 }
 
 impl Writing {
-    fn run(self) {
+    fn run(mut self) {
         let mut next_slice = Instant::now();
         loop {
             let request = {
@@ -339,8 +346,8 @@ impl Writing {
                         return;
                     }
                     drop(lanes);
-                    let more = self.tidy();
-                    next_slice = Instant::now() + HOUSEKEEPING_EVERY;
+                    let (more, pause) = self.tidy();
+                    next_slice = Instant::now() + pause;
                     lanes = self.queue.lock();
                     if lanes.is_empty() && !lanes.stopping && !more {
                         lanes = self
@@ -357,8 +364,8 @@ impl Writing {
             }
             self.round();
             if Instant::now() >= next_slice {
-                self.tidy();
-                next_slice = Instant::now() + HOUSEKEEPING_EVERY;
+                let (_, pause) = self.tidy();
+                next_slice = Instant::now() + pause;
             }
         }
     }
@@ -469,9 +476,11 @@ impl Writing {
         }
     }
 
-    fn tidy(&self) -> bool {
+    /// One slice of housekeeping. Answers whether there is more, and how long to leave it while busy.
+    fn tidy(&mut self) -> (bool, Duration) {
         let now = self.clock.now().as_millisecond();
-        match housekeeping::slice(&self.connection, now) {
+        let started = Instant::now();
+        let more = match housekeeping::slice(&self.connection, now, self.pace) {
             Ok(more) => {
                 self.bound_the_log();
                 more
@@ -480,7 +489,12 @@ impl Writing {
                 tracing::error!(%error, "housekeeping failed and will be tried again");
                 false
             }
+        };
+        let took = started.elapsed();
+        if more {
+            self.pace = self.pace.after(took);
         }
+        (more, HOUSEKEEPING_EVERY.max(took * HOUSEKEEPING_PAUSE))
     }
 
     fn bound_the_log(&self) {

@@ -1,5 +1,7 @@
 //! The store and the runtime as their users see them. One binary, so that SQLite is linked once.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail tests")]
+
 mod accept;
 mod breakers;
 mod crash;

@@ -299,4 +299,6 @@ CREATE VIRTUAL TABLE message_search USING fts5(
     content = '', contentless_delete = 1,
     tokenize = 'unicode61 remove_diacritics 2'
 );
+-- Merges of eight segments instead of four: a third less rewriting for slightly longer look-ups.
+INSERT INTO message_search (message_search, rank) VALUES ('automerge', 8);
 INSERT INTO meta (key, value) VALUES ('searched_up_to', 0);
