@@ -8,6 +8,7 @@
 
 mod agents;
 mod backup;
+mod bench;
 mod check;
 mod client;
 mod email;
@@ -86,6 +87,9 @@ enum Command {
     Backup(backup::Backup),
     /// Write all mail as mbox and all data as JSON
     Export(export::Export),
+    /// Measure this program on this machine, against its budgets
+    #[command(subcommand)]
+    Bench(bench::Bench),
 }
 
 /// Why a command did not do what it was asked.
@@ -170,6 +174,7 @@ async fn dispatch(
         Command::Keys(keys) => keys.run(&desk, output).await,
         Command::Backup(backup) => backup.run(&desk, output).await,
         Command::Export(export) => export.run(&desk, output).await,
+        Command::Bench(bench) => bench.run(output).await,
     }
 }
 
