@@ -59,7 +59,7 @@ pub struct Desk {
 pub async fn desk_of(agents: &str, with: impl FnOnce(Frontdesk) -> Frontdesk) -> Desk {
     let setup = Setup {
         config: format!("[mail]\ndomains = [\"desk.test\"]\n{agents}"),
-        kinds: vec!["recorder"],
+        kinds: vec!["recorder", "eager"],
         zone: Some(zone()),
         ..Setup::default()
     };
