@@ -422,16 +422,16 @@ async fn unknown_users_and_relaying_are_refused_in_the_session() {
     let unknown = client.say("RCPT TO:<nobody@desk.test>").await.unwrap();
     assert_eq!(unknown.code, 550);
     assert!(unknown.text.starts_with("5.1.1"), "{unknown:?}");
-    for elsewhere in ["x@gmail.com", "x%gmail.com@gmail.com", "\"x@desk.test\"@gmail.com"] {
+    for elsewhere in ["x@gmail.com", "x%desk.test@gmail.com", "support@gmail.com"] {
         let relay = client.say(&format!("RCPT TO:<{elsewhere}>")).await.unwrap();
         assert_eq!(relay.code, 550, "{elsewhere}: {relay:?}");
         assert!(relay.text.starts_with("5.7.1"), "{elsewhere}: {relay:?}");
     }
-    // A percent hack and a source route do not relay either.
-    let hack = client.say("RCPT TO:<x%gmail.com@desk.test>").await.unwrap();
-    assert_eq!(hack.code, 550, "{hack:?}");
-    let route = client.say("RCPT TO:<@desk.test:x@gmail.com>").await.unwrap();
-    assert!(route.code >= 500, "{route:?}");
+    // Nor do percent hacks, quotes and source routes open the door.
+    for trick in ["x%gmail.com@desk.test", "\"x@desk.test\"@gmail.com", "@desk.test:x@gmail.com"] {
+        let reply = client.say(&format!("RCPT TO:<{trick}>")).await.unwrap();
+        assert!(matches!(reply.code, 550..=553), "{trick}: {reply:?}");
+    }
     desk.stop().await;
 }
 

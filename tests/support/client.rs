@@ -109,6 +109,35 @@ impl Client {
         }
     }
 
+    /// MAIL, RCPT and DATA.
+    pub async fn begin(&mut self, from: &str, to: &str) -> io::Result<()> {
+        for line in [&format!("MAIL FROM:<{from}>"), &format!("RCPT TO:<{to}>"), "DATA"] {
+            let reply = self.say(line).await?;
+            assert!(reply.code < 400, "{line}: {reply:?}");
+        }
+        Ok(())
+    }
+
+    /// A piece of a message in which no line starts with a dot. A server that no longer listens is
+    /// heard of in its reply.
+    pub async fn write_part(&mut self, octets: &[u8]) {
+        let _ = self.wire.write_all(octets).await;
+        let _ = self.wire.flush().await;
+    }
+
+    /// The final dot, and the reply to it.
+    pub async fn finish(&mut self) -> io::Result<Reply> {
+        self.write_part(b".\r\n").await;
+        self.reply().await
+    }
+
+    /// A whole transaction, and gone before the last reply.
+    pub async fn send_and_vanish(mut self, from: &str, to: &str, message: &[u8]) -> io::Result<()> {
+        self.begin(from, to).await?;
+        self.wire.write_all(&stuffed(message)).await?;
+        self.wire.shutdown().await
+    }
+
     /// STARTTLS with a server whose certificate is `root`.
     pub async fn start_tls(
         mut self,
