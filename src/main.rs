@@ -1,5 +1,6 @@
 //! `frontdesk`: the command line.
 
+mod allocator;
 mod cli;
 
 use std::process::ExitCode;
@@ -8,6 +9,9 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
+    if cli.serves() {
+        allocator::settle();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
