@@ -30,6 +30,7 @@
 //! the trait, the runtime and the store, `frontdesk-smtp` the mail. Only what is re-exported here is
 //! meant to be used by agents.
 
+mod allocator;
 mod cli;
 
 pub use frontdesk_router::{
@@ -74,6 +75,9 @@ impl Program {
     /// Runs what the command line asks for. Without a command, a program with agents of its own serves them.
     pub fn run(self) -> ExitCode {
         let cli = cli::Cli::parse();
+        if cli.serves(&self.kinds) {
+            allocator::settle();
+        }
         match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => runtime.block_on(cli::run(cli, self.kinds)),
             Err(error) => {

@@ -49,6 +49,13 @@ pub struct Cli {
     command: Option<Command>,
 }
 
+impl Cli {
+    /// Whether this is the server, which lives long.
+    pub fn serves(&self) -> bool {
+        matches!(self.command, Command::Serve(_))
+    }
+}
+
 #[derive(Debug, Args)]
 struct Global {
     /// The config file [default: frontdesk.toml if it is there, else none]

@@ -18,10 +18,11 @@ impl Serve {
     pub(super) async fn run(self, config: Config, kinds: Kinds) -> Result<(), Failure> {
         start_log(&config)?;
         let failed = |error: anyhow::Error| Failure::Other(format!("{error:#}"));
-        let running = Frontdesk::new(config).kinds(kinds).serve().await.map_err(failed)?;
-        greet(&running);
+        // Before mail can come in, so that a stop is in order from the first mail on.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let running = Frontdesk::new(config).kinds(kinds).serve().await.map_err(failed)?;
+        greet(&running);
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

@@ -390,6 +390,7 @@ fn arrival(
             answer_from: address,
             route: AddressRoute::Plain,
             own_references: Vec::new(),
+            own_words: text.clone(),
             new_text: text,
             layers: None,
         }],
