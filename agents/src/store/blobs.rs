@@ -9,11 +9,13 @@ use super::{Result, Store, StoreError, Tx};
 use rusqlite::OptionalExtension;
 use sha2::{Digest, Sha256};
 use std::{
+    cell::RefCell,
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
+use zstd::bulk::Compressor;
 
 /// Content larger than this (bytes, uncompressed) lives in a file. DESIGN section 5.
 pub const INLINE_LIMIT: usize = 256 * 1024;
@@ -88,9 +90,7 @@ impl Store {
         let hash = BlobHash(Sha256::digest(content).into());
         let size = content.len() as u64;
         let data = if content.len() <= INLINE_LIMIT {
-            let packed =
-                zstd::bulk::compress(content, ZSTD_LEVEL).map_err(StoreError::io(self.dir()))?;
-            Some(packed)
+            Some(compress(content).map_err(StoreError::io(self.dir()))?)
         } else {
             write_file(self.dir(), hash, content)?;
             None
@@ -122,12 +122,25 @@ impl Store {
 /// Compresses content for the row itself, whatever its size: for the attachments of drafts, which are
 /// inside the transaction that makes them anyway.
 pub(super) fn pack(content: &[u8]) -> Result<StagedBlob> {
-    let packed =
-        zstd::bulk::compress(content, ZSTD_LEVEL).map_err(StoreError::io("compression"))?;
+    let packed = compress(content).map_err(StoreError::io("compression"))?;
     Ok(StagedBlob {
         hash: BlobHash(Sha256::digest(content).into()),
         size: content.len() as u64,
         data: Some(packed),
+    })
+}
+
+/// Compresses with tables that the thread keeps: making them takes as long as a short mail does.
+fn compress(content: &[u8]) -> io::Result<Vec<u8>> {
+    thread_local! {
+        static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    }
+    COMPRESSOR.with_borrow_mut(|kept| {
+        let compressor = match kept {
+            Some(compressor) => compressor,
+            None => kept.insert(Compressor::new(ZSTD_LEVEL)?),
+        };
+        compressor.compress(content)
     })
 }
 

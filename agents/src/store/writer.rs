@@ -48,6 +48,10 @@ const HOUSEKEEPING_EVERY: Duration = Duration::from_millis(50);
 /// catches up afterwards.
 const HOUSEKEEPING_PAUSE: u32 = 9;
 
+/// While the lanes are empty, what was just committed waits this long for more of its kind: a slice is a
+/// commit of its own, and one for every few messages took as much of the disk as the messages.
+const HOUSEKEEPING_SHARED: Duration = Duration::from_millis(20);
+
 /// How often the write-ahead log is copied into the database file.
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
 
@@ -330,6 +334,9 @@ impl Drop for Writing {
 impl Writing {
     fn run(mut self) {
         let mut next_slice = Instant::now();
+        let mut shared_slice = next_slice;
+        // Whether the last slice left something, and whether something was committed since.
+        let (mut more, mut fresh) = (true, true);
         loop {
             let request = {
                 let mut lanes = self.queue.lock();
@@ -345,27 +352,37 @@ impl Writing {
                         self.finish();
                         return;
                     }
-                    drop(lanes);
-                    let (more, pause) = self.tidy();
-                    next_slice = Instant::now() + pause;
-                    lanes = self.queue.lock();
-                    if lanes.is_empty() && !lanes.stopping && !more {
-                        lanes = self
-                            .queue
-                            .changed
-                            .wait(lanes)
-                            .unwrap_or_else(|poisoned| poisoned.into_inner());
+                    let wait = shared_slice.saturating_duration_since(Instant::now());
+                    if more || fresh && wait.is_zero() {
+                        drop(lanes);
+                        let pause;
+                        (more, pause) = self.tidy();
+                        fresh = false;
+                        next_slice = Instant::now() + pause;
+                        shared_slice = Instant::now() + HOUSEKEEPING_SHARED;
+                        lanes = self.queue.lock();
+                        continue;
                     }
+                    let changed = &self.queue.changed;
+                    lanes = if fresh {
+                        changed.wait_timeout(lanes, wait).unwrap_or_else(|p| p.into_inner()).0
+                    } else {
+                        changed.wait(lanes).unwrap_or_else(|p| p.into_inner())
+                    };
                 }
             };
+            fresh = true;
             if let Some(request) = request {
                 backup::run(&self.connection, request, || self.round());
                 continue;
             }
             self.round();
             if Instant::now() >= next_slice {
-                let (_, pause) = self.tidy();
+                let pause;
+                (more, pause) = self.tidy();
+                fresh = false;
                 next_slice = Instant::now() + pause;
+                shared_slice = Instant::now() + HOUSEKEEPING_SHARED;
             }
         }
     }

@@ -153,9 +153,13 @@ fn prose(text: &mut String, seed: u64, length: usize) {
     let mut column = 0;
     while text.len() < length {
         let before = text.len();
-        // One to three syllables: 33,000 words, short ones most often, as in a language.
-        for _ in 0..=(random.next() % 3) {
-            text.push_str(SYLLABLES[(random.next() % 32) as usize]);
+        // Words of one to three syllables, 33,000 of them. The logarithm of their rank is even, so that
+        // the common ones are as common as in a language (Zipf's law).
+        let mut rank = ((random.next() >> 11) as f64 / (1u64 << 53) as f64 * 15.0).exp2() as usize;
+        text.push_str(SYLLABLES[rank % 32]);
+        while rank >= 32 {
+            rank /= 32;
+            text.push_str(SYLLABLES[rank % 32]);
         }
         column += text.len() - before + 1;
         if column > 70 {
