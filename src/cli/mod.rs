@@ -51,8 +51,11 @@ pub struct Cli {
 
 impl Cli {
     /// Whether this is the server, which lives long.
-    pub fn serves(&self) -> bool {
-        matches!(self.command, Command::Serve(_))
+    pub fn serves(&self, kinds: &Kinds) -> bool {
+        match &self.command {
+            Some(command) => matches!(command, Command::Serve(_)),
+            None => !kinds.is_empty(),
+        }
     }
 }
 
