@@ -53,7 +53,8 @@ impl Cli {
     /// Whether this is the server, which lives long.
     pub fn serves(&self, kinds: &Kinds) -> bool {
         match &self.command {
-            Some(command) => matches!(command, Command::Serve(_)),
+            // What is measured is a server.
+            Some(command) => matches!(command, Command::Serve(_) | Command::Bench(_)),
             None => !kinds.is_empty(),
         }
     }
