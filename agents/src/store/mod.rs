@@ -443,7 +443,8 @@ fn open_connection(path: &Path, role: Role) -> Result<Connection> {
         set(&connection, "synchronous", "FULL", "2")?;
         // Checkpoints run on their own connection, so no accept waits for one.
         set(&connection, "wal_autocheckpoint", "0", "0")?;
-        set(&connection, "journal_size_limit", "67108864", "67108864")?;
+        // Truncating a large log takes as long as writing it, so it is kept below this size and reused.
+        set(&connection, "journal_size_limit", "268435456", "268435456")?;
     }
     set(&connection, "temp_store", "MEMORY", "2")?;
     let cache = (-role.cache()).to_string();
