@@ -165,8 +165,10 @@ pub struct ArrivalRecipient {
     pub route: AddressRoute,
     /// Verified references of our own Message-IDs found in In-Reply-To and References, newest first.
     pub own_references: Vec<Reference>,
-    /// What the person wrote, quotes set apart.
+    /// What the person wrote, quotes set apart; forwards and lines that are answered belong to it.
     pub new_text: String,
+    /// Only what was typed now, and nothing where that is nothing: what counts as a person's words.
+    pub own_words: String,
     /// The layers of the readable text as JSON, or `None` when new text is all there is.
     pub layers: Option<String>,
 }

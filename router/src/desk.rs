@@ -24,7 +24,7 @@ use frontdesk_smtp::{
     deliver::{self, Capture},
     receive::{self, Server, limits::Rate},
 };
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::{
     collections::HashMap,
     net::SocketAddr,
@@ -48,6 +48,13 @@ impl Frontdesk {
     /// With a configuration that was loaded (see [`Config::load_with`] for the kinds of your own agents).
     pub fn new(config: Config) -> Self {
         Self { config, agents: HashMap::new(), clock: Arc::new(SystemClock) }
+    }
+
+    /// Adds agent kinds.
+    #[must_use]
+    pub fn kinds(mut self, kinds: HashMap<String, BoxedAgent>) -> Self {
+        self.agents.extend(kinds);
+        self
     }
 
     /// Adds an agent kind. Configured agents of this kind run it.
@@ -298,6 +305,7 @@ fn smtp_config(config: &Config) -> receive::Config {
     session.errors_max = config.smtp.max_errors;
     session.rate_min = u64::from(config.smtp.min_bytes_per_second);
     session.timeouts.command = config.smtp.idle_timeout;
+    session.session_max = config.smtp.session_timeout;
     session.timeouts.data = config.smtp.data_timeout;
 
     let limits = &mut smtp.limits;
@@ -325,11 +333,40 @@ fn recorder() -> anyhow::Result<PrometheusHandle> {
     // Buckets from a tenth of a millisecond to ten seconds: sessions, commits and handlers.
     const SECONDS: &[f64] =
         &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0];
-    let builder = PrometheusBuilder::new().set_buckets(SECONDS)?;
+    let builder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?;
     let handle = builder.build_recorder();
     let ours = handle.handle();
     if metrics::set_global_recorder(handle).is_err() {
         tracing::warn!("metrics are recorded elsewhere in this process; /metrics stays empty");
     }
+    describe();
     Ok(HANDLE.get_or_init(|| ours).clone())
+}
+
+/// What each metric means, for the HELP lines of `/metrics`.
+fn describe() {
+    use metrics::{
+        describe_counter as counter, describe_gauge as gauge, describe_histogram as histogram,
+    };
+    counter!("smtp_connections_total", "Connections from mail servers and clients");
+    gauge!("smtp_connections_open", "Connections open now");
+    counter!("smtp_refused_total", "Connections, commands and messages refused, by reason");
+    counter!("smtp_recipients_total", "Answers to RCPT TO, by outcome");
+    counter!("smtp_messages_total", "Answers to a whole message, by outcome");
+    counter!("mail_received_total", "Messages by the code of the reply to their end");
+    counter!("mail_guarded_total", "Messages refused by the MIME guard, by cap");
+    histogram!("mail_accept_seconds", "From the last byte of a message to its reply");
+    histogram!("store_commit_seconds", "One transaction of the writer, fsync included");
+    counter!("store_jobs_total", "Operations committed");
+    histogram!("event_wait_seconds", "From an event's commit to its handler, by kind");
+    histogram!("handler_seconds", "Loading an event and running its handler");
+    counter!("handler_failures_total", "Handlers that failed and are tried again or given up");
+    counter!("agent_message_loops_total", "Messages between agents dropped as a loop");
+    counter!("gate_denied_total", "Mail that the gate denied");
+    counter!("deliveries_total", "Deliveries settled, by outcome");
+    gauge!("events_waiting", "Events that wait for their instance");
+    gauge!("events_dead", "Events given up: see the dead letters");
+    gauge!("deliveries_waiting", "Deliveries queued, deferred or under way");
+    gauge!("reviews_waiting", "Drafts and messages that wait for a person");
 }

@@ -165,12 +165,10 @@ fn behaviour(
 }
 
 fn rules_of(agent: &AgentConfig) -> AgentRules {
-    // The receptionist's text is fixed, so there is nothing in it to review.
-    let default = if agent.kind == RECEPTIONIST { Approval::None } else { Approval::All };
     AgentRules {
         name: agent.name.clone(),
         instance: agent.instance,
-        approval: agent.approval.unwrap_or(default),
+        approval: agent.effective_approval(),
         runs: true,
         address: agent.addresses.first().cloned().unwrap_or_default(),
     }

@@ -20,3 +20,4 @@ pub mod mail;
 pub mod token;
 
 pub use desk::{Desk, Frontdesk, Running};
+pub use frontdesk_agents as agents;

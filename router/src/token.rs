@@ -21,6 +21,7 @@
 //!
 //! Left out: replay counters and revocation, which are the database's.
 
+pub use frontdesk_agents::Reference;
 use std::fmt;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -49,8 +50,6 @@ pub enum Purpose {
     Bounce,
     /// The left side of a Message-ID. Archives show these, so they must not be addresses.
     MessageId,
-    /// The left side of a conversation's synthetic id, the first entry of References.
-    Thread,
     /// Approving a held draft by a link or an answer.
     Approve,
     /// One-click unsubscription.
@@ -59,41 +58,17 @@ pub enum Purpose {
 
 impl Purpose {
     /// Every purpose.
-    pub const ALL: [Self; 6] = [
-        Self::Reply,
-        Self::Bounce,
-        Self::MessageId,
-        Self::Thread,
-        Self::Approve,
-        Self::Unsubscribe,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Reply, Self::Bounce, Self::MessageId, Self::Approve, Self::Unsubscribe];
 
     fn label(self) -> &'static [u8] {
         match self {
             Self::Reply => b"reply",
             Self::Bounce => b"bounce",
             Self::MessageId => b"message-id",
-            Self::Thread => b"thread",
             Self::Approve => b"approve",
             Self::Unsubscribe => b"unsubscribe",
         }
-    }
-}
-
-/// The random name of one outgoing mail (or, for [`Purpose::Thread`], of a conversation).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Reference(pub u64);
-
-impl Reference {
-    /// Draws a new one.
-    ///
-    /// # Errors
-    ///
-    /// If the system has no randomness.
-    pub fn random() -> Result<Self, getrandom::Error> {
-        let mut octets = [0; 8];
-        getrandom::fill(&mut octets)?;
-        Ok(Self(u64::from_be_bytes(octets)))
     }
 }
 
@@ -353,52 +328,20 @@ pub fn bounce_address(
 /// `<token@domain>`, for Message-ID. It does not name the agent, and lives as long as its key.
 #[must_use]
 pub fn message_id(keys: &KeyRing, agent: &str, domain: &str, reference: Reference) -> String {
-    identifier(keys, Purpose::MessageId, agent, domain, reference)
-}
-
-/// `<token@domain>` of a conversation, for the first entry of References.
-#[must_use]
-pub fn thread_id(keys: &KeyRing, agent: &str, domain: &str, reference: Reference) -> String {
-    identifier(keys, Purpose::Thread, agent, domain, reference)
+    format!("<{}@{domain}>", mint(keys, Purpose::MessageId, agent, domain, reference, Day::NEVER))
 }
 
 /// The mail of `agent` that a Message-ID in In-Reply-To or References is the name of. Takes `<id>` and
 /// `id`, in any case.
 #[must_use]
 pub fn own_message_id(keys: &KeyRing, agent: &str, domain: &str, id: &str) -> Option<Reference> {
-    own_identifier(keys, Purpose::MessageId, agent, domain, id)
-}
-
-/// The conversation of `agent` that an identifier in References is the name of.
-#[must_use]
-pub fn own_thread_id(keys: &KeyRing, agent: &str, domain: &str, id: &str) -> Option<Reference> {
-    own_identifier(keys, Purpose::Thread, agent, domain, id)
-}
-
-fn identifier(
-    keys: &KeyRing,
-    purpose: Purpose,
-    agent: &str,
-    domain: &str,
-    reference: Reference,
-) -> String {
-    format!("<{}@{domain}>", mint(keys, purpose, agent, domain, reference, Day::NEVER))
-}
-
-fn own_identifier(
-    keys: &KeyRing,
-    purpose: Purpose,
-    agent: &str,
-    domain: &str,
-    id: &str,
-) -> Option<Reference> {
     let id = id.trim();
     let id = id.strip_prefix('<').and_then(|id| id.strip_suffix('>')).unwrap_or(id);
     let (token, right) = id.split_once('@')?;
     if !right.eq_ignore_ascii_case(domain) {
         return None;
     }
-    verify(keys, purpose, agent, domain, &token.to_ascii_lowercase(), Day(0)).ok()
+    verify(keys, Purpose::MessageId, agent, domain, &token.to_ascii_lowercase(), Day(0)).ok()
 }
 
 /// For fuzzing: no input may panic or be accepted, and what decodes must encode to itself.

@@ -5,8 +5,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use frontdesk_agents::{admission::InstancePolicy, gate::Approval};
 use frontdesk_router::config::{
-    AgentConfig, Approval, Config, ConfigErrors, InstanceKey, LogFormat, known_keys, reachable,
+    AgentConfig, Config, ConfigErrors, LogFormat, known_keys, reachable,
 };
 
 const EXAMPLE: &str = include_str!("../../frontdesk.example.toml");
@@ -99,7 +100,7 @@ fn a_full_config_reads_as_it_says() {
         name = "Support"
         addresses = ["Help@Example.org", "support@example.org"]
         instance = "conversation"
-        approval = "unproven"
+        approval = "unknown"
         owner = "me@elsewhere.example"
 
         [[agent]]
@@ -127,8 +128,8 @@ fn a_full_config_reads_as_it_says() {
     let [support, sales] = &config.agents[..] else { panic!("two agents") };
     assert_eq!((support.name.as_str(), support.display_name.as_str()), ("support", "Support"));
     assert_eq!(support.addresses, ["help@example.org", "support@example.org"]);
-    assert_eq!(support.instance, InstanceKey::Conversation);
-    assert_eq!(support.approval, Some(Approval::Unproven));
+    assert_eq!(support.instance, InstancePolicy::Conversation);
+    assert_eq!(support.approval, Some(Approval::Unknown));
     assert_eq!(support.owner.as_deref(), Some("me@elsewhere.example"));
     assert_eq!(sales.kind, "seller");
     assert_eq!(sales.addresses, ["sales@example.org", "sales@xn--bcher-kva.example"]);

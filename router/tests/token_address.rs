@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+use frontdesk_agents::admission::InstancePolicy;
 use frontdesk_router::address::{
-    AgentName, Error, InstancePolicy, Meaning, Resolution, Route, Suffix, Table, resolve,
+    AgentName, Error, Meaning, Resolution, Route, Suffix, Table, resolve,
 };
 use frontdesk_router::token::{
     Day, KeyId, KeyRing, Reference, TokenKey, bounce_address, message_id, reply_address,

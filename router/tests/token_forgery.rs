@@ -4,8 +4,7 @@
 
 use frontdesk_router::token::{
     Day, KeyId, KeyRing, Purpose, Reference, Rejected, TOKEN_LEN, TokenKey, bounce_address, fuzz,
-    is_token_shaped, message_id, mint, own_message_id, own_thread_id, reply_address, thread_id,
-    verify,
+    is_token_shaped, message_id, mint, own_message_id, reply_address, verify,
 };
 use proptest::prelude::*;
 
@@ -136,7 +135,6 @@ fn a_message_id_cannot_be_turned_into_an_address() {
     let keys = ring();
     let id = message_id(&keys, "support", "desk.example", Reference(11));
     assert_eq!(own_message_id(&keys, "support", "desk.example", &id), Some(Reference(11)));
-    assert_eq!(own_thread_id(&keys, "support", "desk.example", &id), None);
     assert_eq!(own_message_id(&keys, "sales", "desk.example", &id), None);
     assert_eq!(own_message_id(&keys, "support", "other.example", &id), None);
     let token = id.trim_matches(['<', '>']).split('@').next().unwrap();
@@ -151,14 +149,6 @@ fn a_message_id_cannot_be_turned_into_an_address() {
     for junk in ["", "<>", "<@>", "@desk.example", "<x@desk.example>", "<a@b@desk.example>"] {
         assert_eq!(own_message_id(&keys, "support", "desk.example", junk), None);
     }
-}
-
-#[test]
-fn thread_ids_differ_from_message_ids_of_the_same_reference() {
-    let keys = ring();
-    let thread = thread_id(&keys, "support", "desk.example", Reference(11));
-    assert_ne!(thread, message_id(&keys, "support", "desk.example", Reference(11)));
-    assert_eq!(own_thread_id(&keys, "support", "desk.example", &thread), Some(Reference(11)));
 }
 
 #[test]

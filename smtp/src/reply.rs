@@ -186,6 +186,8 @@ replies! {
     shutting_down = 421, (3, 2), "the server is restarting, try again";
     /// The peer said nothing for too long.
     idle = 421, (4, 2), "waited too long for a command";
+    /// The session has lasted as long as one may.
+    session_too_long = 421, (4, 2), "this session has lasted too long; connect again";
     /// The message came too slowly.
     too_slow = 421, (4, 2), "the message arrived too slowly";
     /// Too many mistakes in one session.

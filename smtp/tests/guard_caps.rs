@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use frontdesk_smtp::guard::{self, Refusal, Structure};
+use frontdesk_smtp::{
+    guard::{self, Refusal, Structure},
+    read::read,
+};
 
 /// Resident set size and its peak since the last reset, in KiB; `None` away from Linux.
 fn memory() -> Option<(u64, u64)> {
@@ -24,7 +27,8 @@ fn peak<T>(work: impl FnOnce() -> T) -> (T, u64) {
     (result, after.saturating_sub(before))
 }
 
-/// Checks `raw` and holds it to 1 MiB of growth and 2 s, generous for an unoptimised build.
+/// Checks `raw` and holds it to 4 MiB of growth (code paged in counts too) and 15 s, generous for
+/// an unoptimised build on a busy machine.
 fn measure(what: &str, raw: &[u8]) -> Result<Structure, Refusal> {
     let start = Instant::now();
     let (result, grown) = peak(|| guard::check(raw));
@@ -34,9 +38,35 @@ fn measure(what: &str, raw: &[u8]) -> Result<Structure, Refusal> {
         raw.len() as f64 / 1e6,
         result.map_or_else(Refusal::reply, |passed| format!("passed {passed:?}")),
     );
-    assert!(grown <= 1024, "{what} took {grown} KiB");
-    assert!(took < Duration::from_secs(2), "{what} took {took:?}");
+    assert!(grown <= 4096, "{what} took {grown} KiB");
+    assert!(took < Duration::from_secs(15), "{what} took {took:?}");
     result
+}
+
+/// Reads `raw`, which passed, and holds the growth to 60 MB, the budget for a 25 MB message.
+fn measure_reading(what: &str, raw: &[u8]) {
+    let start = Instant::now();
+    assert!(guard::check(raw).is_ok());
+    let (mail, grown) = peak(|| {
+        let mail = read(raw);
+        mail.layers(&["a few words that we wrote before"]);
+        mail
+    });
+    let took = start.elapsed();
+    println!("{what} read: {took:?}, {grown} KiB more memory, {} octets of text", mail.text.len());
+    assert!(grown <= 60_000, "{what} took {grown} KiB");
+}
+
+/// A message of pieces, each repeated, in memory that is never given back: freed memory that the
+/// allocator hands out again would hide growth.
+fn message(pieces: &[(&str, usize)]) -> &'static [u8] {
+    let mut raw = Vec::with_capacity(pieces.iter().map(|(piece, times)| piece.len() * times).sum());
+    for (piece, times) in pieces {
+        for _ in 0..*times {
+            raw.extend_from_slice(piece.as_bytes());
+        }
+    }
+    raw.leak()
 }
 
 fn nested_multiparts(levels: usize) -> Vec<u8> {
@@ -50,85 +80,122 @@ fn nested_multiparts(levels: usize) -> Vec<u8> {
 // One test, so that nothing else in the process disturbs the figures.
 #[test]
 fn hostile_sizes_are_refused_or_survive_in_bounded_memory() {
-    assert_eq!(measure("60,000 nested parts", &nested_multiparts(60_000)), Err(Refusal::Depth));
-
-    let nested = b"Content-Type: message/rfc822\r\n\r\n".repeat(60_000);
-    assert_eq!(measure("60,000 nested message/rfc822", &nested), Err(Refusal::Depth));
-
-    let digest = [
-        b"Content-Type: multipart/digest; boundary=b\r\n\r\n".to_vec(),
-        b"--b\r\n\r\nContent-Type: multipart/digest; boundary=b\r\n\r\n".repeat(60_000),
-    ]
-    .concat();
-    assert_eq!(measure("60,000 nested digests", &digest), Err(Refusal::Depth));
-
-    let empty = [
-        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n".to_vec(),
-        b"--b\r\n\r\n\r\n".repeat(2_000_000),
-    ]
-    .concat();
-    assert_eq!(measure("2,000,000 empty parts", &empty), Err(Refusal::Parts));
-
-    let headers = b"X-A: b\r\nX-C: d\r\n".repeat(500_000);
-    assert_eq!(measure("1,000,000 headers", &headers), Err(Refusal::Headers));
-
-    let one_block = b"X: y\n".repeat(guard::HEADERS + 1);
-    assert_eq!(measure("one header too many", &one_block), Err(Refusal::Headers));
-
-    let addresses = format!("To: {}\r\n\r\nHello\r\n", "a@b.example, ".repeat(400_000));
-    assert!(measure("400,000 addresses", addresses.as_bytes()).is_err());
-    let fewer = format!("To: {}\r\n\r\nHello\r\n", "a@b.example, ".repeat(1_001));
-    assert_eq!(measure("1,001 addresses", fewer.as_bytes()), Err(Refusal::Addresses));
-    let hidden = format!("To: \"{}\r\n\r\nHello\r\n", "a@b.example, ".repeat(5_000));
-    assert_eq!(measure("5,000 in an open quote", hidden.as_bytes()), Err(Refusal::Addresses));
-    let groups = format!("To: {}\r\n\r\nHello\r\n", "a:".repeat(60_000));
-    assert_eq!(measure("60,000 groups", groups.as_bytes()), Err(Refusal::Addresses));
-
-    let line = [b"Subject: x\r\n\r\n".to_vec(), vec![b'a'; 30_000_000], b"\r\n".to_vec()].concat();
-    assert_eq!(measure("30 MB line in the body", &line).unwrap().parts, 1);
-    let line = [b"Subject: ".to_vec(), vec![b'a'; 30_000_000], b"\r\n\r\n".to_vec()].concat();
-    assert_eq!(measure("30 MB line in the header", &line), Err(Refusal::HeaderBlock));
-    let blanks = vec![b' '; 30_000_000];
-    assert_eq!(measure("30 MB of blanks", &blanks), Err(Refusal::HeaderBlock));
-    let no_colon = b"no colon here\r\n".repeat(1_000_000);
-    assert_eq!(measure("a million lines without a colon", &no_colon), Err(Refusal::HeaderBlock));
-
-    let blocks = [
-        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n".to_vec(),
-        [b"--b\r\nX: ".to_vec(), vec![b'a'; 100_000], b"\r\n\r\n".to_vec()].concat().repeat(100),
-    ]
-    .concat();
-    assert_eq!(measure("100 blocks of 100 kB", &blocks), Err(Refusal::HeaderTotal));
-
-    let parameters =
-        format!("Content-Type: text/plain; {}\r\n\r\n", "a=b; ".repeat(guard::PARAMETERS + 1));
-    assert_eq!(measure("101 parameters", parameters.as_bytes()), Err(Refusal::Parameters));
-    let continued = (0..500)
-        .fold("Content-Type: text/plain".to_string(), |s, i| format!("{s}\r\n\tx*{i}=y"))
-        + "\r\n\r\n";
-    assert_eq!(measure("500 continuations", continued.as_bytes()), Err(Refusal::Parameters));
-
-    let comments = format!("To: {}\r\n\r\n", "(".repeat(65));
-    assert_eq!(measure("65 nested comments", comments.as_bytes()), Err(Refusal::CommentDepth));
-
-    let boundary = format!("Content-Type: multipart/mixed; boundary={}\r\n\r\n", "b".repeat(201));
-    assert_eq!(measure("a boundary of 201", boundary.as_bytes()), Err(Refusal::Boundary));
-
-    let words = format!("Subject: {}\r\n\r\n", "=?utf-8?q?a?= ".repeat(10_001));
-    assert_eq!(measure("10,001 encoded words", words.as_bytes()), Err(Refusal::EncodedWords));
-    let open = format!("Subject: {}\r\n\r\n", "=?aa?q?x".repeat(9_000));
-    assert_eq!(measure("9,000 open encoded words", open.as_bytes()), Err(Refusal::EncodedWords));
-
-    let missing = [
-        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n".to_vec(),
-        b"--b\r\nContent-Type: multipart/mixed; boundary=zz\r\n\r\n".repeat(900),
-        vec![b'a'; 30_000_000],
-    ]
-    .concat();
-    assert_eq!(
-        measure("900 multiparts without their boundary", &missing),
-        Err(Refusal::MissingBoundaries)
+    let refused = |what: &str, pieces: &[(&str, usize)], refusal: Refusal| {
+        assert_eq!(measure(what, message(pieces)), Err(refusal), "{what}");
+    };
+    let multiparts = nested_multiparts(60_000).leak();
+    assert_eq!(measure("60,000 nested parts", multiparts), Err(Refusal::Depth));
+    refused(
+        "60,000 nested message/rfc822",
+        &[("Content-Type: message/rfc822\r\n\r\n", 60_000)],
+        Refusal::Depth,
     );
+    let digest = "Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\n";
+    refused("60,000 nested digests", &[(digest, 60_000)], Refusal::Depth);
+
+    let mixed = "Content-Type: multipart/mixed; boundary=b\r\n\r\n";
+    refused("2,000,000 empty parts", &[(mixed, 1), ("--b\r\n\r\n\r\n", 2_000_000)], Refusal::Parts);
+    refused("1,000,000 headers", &[("X-A: b\r\n", 1_000_000)], Refusal::Headers);
+    refused("one header too many", &[("X: y\n", guard::HEADERS + 1)], Refusal::Headers);
+
+    let to = |middle: &str, times| {
+        [("To: ", 1), (middle, times), ("\r\n\r\nHello\r\n", 1)]
+            .map(|(piece, times): (&str, usize)| (piece.to_string(), times))
+    };
+    let refused_list = |what: &str, middle: &str, times: usize, refusal: Refusal| {
+        let pieces = to(middle, times);
+        let pieces: Vec<_> = pieces.iter().map(|(piece, times)| (piece.as_str(), *times)).collect();
+        refused(what, &pieces, refusal);
+    };
+    refused_list("400,000 addresses", "a@b.example, ", 400_000, Refusal::HeaderBlock);
+    refused_list("1,001 addresses", "a@b.example, ", 1_001, Refusal::Addresses);
+    refused_list("5,000 separators in open quotes", "\"a,", 5_000, Refusal::Addresses);
+    refused_list("60,000 groups", "a:", 60_000, Refusal::Addresses);
+    refused_list("65 nested comments", "(", 65, Refusal::CommentDepth);
+
+    let line = [("Subject: x\r\n\r\n", 1), ("a", 30_000_000), ("\r\n", 1)];
+    assert_eq!(measure("30 MB line in the body", message(&line)).unwrap().parts, 1);
+    refused(
+        "30 MB line in the header",
+        &[("Subject: ", 1), ("a", 30_000_000), ("\r\n\r\n", 1)],
+        Refusal::HeaderBlock,
+    );
+    refused("30 MB of blanks", &[(" ", 30_000_000)], Refusal::HeaderBlock);
+    refused(
+        "a million lines without a colon",
+        &[("no colon here\r\n", 1_000_000)],
+        Refusal::HeaderBlock,
+    );
+    let block = format!("--b\r\nX: {}\r\n\r\n", "a".repeat(100_000));
+    refused("100 blocks of 100 kB", &[(mixed, 1), (&block, 100)], Refusal::HeaderTotal);
+
+    refused(
+        "101 parameters",
+        &[("Content-Type: text/plain; ", 1), ("a=b; ", guard::PARAMETERS + 1), ("\r\n\r\n", 1)],
+        Refusal::Parameters,
+    );
+    refused(
+        "500 folded parameters",
+        &[("Content-Type: text/plain", 1), ("\r\n\tx*1=y", 500), ("\r\n\r\n", 1)],
+        Refusal::Parameters,
+    );
+    refused(
+        "a boundary of 201",
+        &[("Content-Type: multipart/mixed; boundary=", 1), ("b", 201), ("\r\n\r\n", 1)],
+        Refusal::Boundary,
+    );
+    refused(
+        "10,001 encoded words",
+        &[("Subject: ", 1), ("=?utf-8?q?a?= ", 10_001), ("\r\n\r\n", 1)],
+        Refusal::EncodedWords,
+    );
+    refused(
+        "9,000 open encoded words",
+        &[("Subject: ", 1), ("=?aa?q?x", 9_000), ("\r\n\r\n", 1)],
+        Refusal::EncodedWords,
+    );
+    let missing = "--b\r\nContent-Type: multipart/mixed; boundary=zz\r\n\r\n";
+    refused(
+        "900 multiparts without their boundary",
+        &[(mixed, 1), (missing, 900), ("a", 30_000_000)],
+        Refusal::MissingBoundaries,
+    );
+}
+
+// One test each, for a process each under nextest.
+#[test]
+fn a_line_of_30_mb_is_read_within_the_memory_budget() {
+    measure_reading(
+        "30 MB line",
+        message(&[("Subject: x\r\n\r\n", 1), ("a", 30_000_000), ("\r\n", 1)]),
+    );
+}
+
+#[test]
+fn an_attachment_of_25_mb_is_read_within_the_memory_budget() {
+    let line = data_encoding::BASE64.encode(&[0x5a; 57]) + "\r\n";
+    let head = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhello\r\n--b\r\n\
+                Content-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n";
+    measure_reading(
+        "25 MB attachment",
+        message(&[(head, 1), (&line, 25_000_000 / 78), ("--b--\r\n", 1)]),
+    );
+}
+
+#[test]
+fn two_million_nested_elements_are_read_within_the_memory_budget() {
+    measure_reading(
+        "2,000,000 nested elements",
+        message(&[
+            ("Content-Type: text/html\r\n\r\n", 1),
+            ("<div><blockquote><table><td>x", 500_000),
+        ]),
+    );
+}
+
+#[test]
+fn fifteen_million_words_are_read_within_the_memory_budget() {
+    measure_reading("15,000,000 words", message(&[("Subject: x\r\n\r\n", 1), ("a ", 15_000_000)]));
 }
 
 #[test]
@@ -191,7 +258,7 @@ fn throughput_on_ordinary_mail() {
         ("25 MB attachment", {
             let body = (data_encoding::BASE64.encode(&[0x5a; 57]) + "\r\n").repeat(25_000_000 / 78);
             format!(
-                "{raw}Content-Type: multipart/mixed; boundary=zzz\r\n\r\n--zzz\r\n\
+                "From: a@x.example\r\nContent-Type: multipart/mixed; boundary=zzz\r\n\r\n--zzz\r\n\
                  Content-Transfer-Encoding: base64\r\n\r\n{body}--zzz--\r\n"
             )
             .into_bytes()

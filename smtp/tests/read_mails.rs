@@ -7,6 +7,9 @@
 //! `text_has`, `text_has_not`, `automatic`, `is_report`, `hidden` (kinds), `hidden_has`,
 //! `attachments` (name, type, size, inline).
 
+// Helpers of tests are not tests to the lint.
+#![allow(clippy::unwrap_used)]
+
 use std::{collections::BTreeMap, path::Path};
 
 use frontdesk_smtp::{

@@ -1,5 +1,7 @@
 //! Dialogues that a mail admin can read, in `tests/receive/dialogues/`; `harness.rs` says how.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "receive/harness.rs"]
 mod harness;
 

@@ -1,5 +1,7 @@
 //! Where lines and messages end, whatever the input is and however it is cut.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::Path;
 

@@ -1,8 +1,8 @@
 //! The server over loopback sockets.
 
-use std::future::Future;
+#![allow(clippy::unwrap_used)]
+
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -325,6 +325,28 @@ async fn messages_in_flight_share_a_memory_budget() {
 }
 
 #[tokio::test]
+async fn a_hundred_recipients_are_taken_and_the_next_is_told_to_come_again() {
+    let backend = backend();
+    let running = Running::start(Config::new(NAME), Arc::clone(&backend), None).await;
+    let mut client = running.greeted().await;
+    let mut group = "MAIL FROM:<ann@example.net>\r\n".to_owned();
+    for n in 0..101 {
+        group.push_str(&format!("RCPT TO:<r{n}@example.org>\r\n"));
+    }
+    client.send(group + "DATA\r\n").await;
+    client.expect("250 2.1.0 sender OK\r\n").await;
+    client.expect(&"250 2.1.5 recipient OK\r\n".repeat(100)).await;
+    client.expect("452 4.5.3 too many recipients, send the rest in another transaction\r\n").await;
+    client.expect("354 end with <CR><LF>.<CR><LF>\r\n").await;
+    client.send("text\r\n.\r\n").await;
+    client.expect("250 2.0.0 message accepted\r\n").await;
+    let recipients: Vec<_> =
+        backend.messages()[0].envelope.recipients.iter().map(ToString::to_string).collect();
+    let expected: Vec<_> = (0..100).map(|n| format!("<r{n}@example.org>")).collect();
+    assert_eq!(recipients, expected);
+}
+
+#[tokio::test]
 async fn one_address_may_hold_only_so_many_connections() {
     let mut config = Config::new(NAME);
     config.limits.exempt_loopback = false;
@@ -479,19 +501,4 @@ async fn a_reply_that_makes_no_sense_there_becomes_a_temporary_failure() {
     client.expect("250 2.1.5 recipient OK\r\n354 end with <CR><LF>.<CR><LF>\r\n").await;
     client.send("text\r\n.\r\n").await;
     client.expect("451 4.3.0 temporary failure, try again later\r\n").await;
-}
-
-#[tokio::test]
-async fn the_future_of_a_session_can_run_on_any_thread() {
-    fn can_be_sent<F: Future<Output = ()> + Send>(
-        future: F,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send>>
-    where
-        F: 'static,
-    {
-        Box::pin(future)
-    }
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let server = Arc::new(Server::new(Config::new(NAME), backend(), None));
-    can_be_sent(async move { server.serve(listener, async {}).await }).await;
 }

@@ -5,11 +5,13 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
+use frontdesk_router::Frontdesk;
 use frontdesk_router::config::Config;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{CONTENT_TYPE, HOST};
@@ -19,7 +21,7 @@ use serde_json::Value;
 use tokio::net::{TcpStream, UnixStream};
 use tower::ServiceExt;
 
-use super::engine::Open;
+use super::Kinds;
 
 /// A server that has not answered by then hangs. Backups and exports have no such limit.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -35,8 +37,9 @@ pub enum Client {
     InProcess(Router),
 }
 
-/// Finds who answers for an installation: the server that runs on its data, or else `open`.
-pub async fn connect(config: &Config, open: Option<Open>) -> Result<Client, ApiError> {
+/// Finds who answers for an installation: the server that runs on its data, or else this process,
+/// which opens the data itself.
+pub async fn connect(config: &Config, kinds: &Kinds) -> Result<Client, ApiError> {
     let socket = config.server.control_socket();
     let error = match UnixStream::connect(&socket).await {
         Ok(_) => return Ok(Client::Socket(socket)),
@@ -48,14 +51,16 @@ pub async fn connect(config: &Config, open: Option<Open>) -> Result<Client, ApiE
         _ => return Err(ApiError::step("connect to", &socket.display().to_string(), error)),
     }
     let data = config.server.data.clone();
-    let Some(open) = open else {
-        return Err(ApiError::NoServer(std::path::absolute(&data).unwrap_or(data)));
-    };
-    let router = open(config.clone()).await.map_err(|error| ApiError::Step {
+    // A look at nothing must not leave an empty installation behind.
+    if !data.join("frontdesk.db").exists() {
+        return Err(ApiError::NoData(std::path::absolute(&data).unwrap_or(data)));
+    }
+    let desk = Frontdesk::new(config.clone()).kinds(kinds.clone()).open().await;
+    let desk = desk.map_err(|error| ApiError::Step {
         step: format!("open the data in {}", data.display()),
         cause: format!("{error:#}"),
     })?;
-    Ok(Client::InProcess(router))
+    Ok(Client::InProcess(Arc::new(desk).api()))
 }
 
 impl Client {
@@ -164,8 +169,8 @@ pub enum ApiError {
     /// The API said no, and why.
     #[error("{}", sentence(title, detail.as_deref(), *status))]
     Problem { title: String, detail: Option<String>, status: u16 },
-    #[error("no server runs on the data in {}. Start it with: frontdesk serve", .0.display())]
-    NoServer(PathBuf),
+    #[error("there is no data in {} yet, and no server runs on it. Start it with: frontdesk serve", .0.display())]
+    NoData(PathBuf),
     #[error("{} belongs to another user. Run this as the user who runs the server.", .0.display())]
     NotOurs(PathBuf),
     #[error("the server has not answered in {} s", .0.as_secs())]
@@ -302,10 +307,6 @@ mod tests {
             )
     }
 
-    fn open(_: Config) -> std::pin::Pin<Box<dyn Future<Output = anyhow::Result<Router>> + Send>> {
-        Box::pin(async { Ok(api()) })
-    }
-
     fn config_in(folder: &Path) -> Config {
         let mut config = Config::default();
         config.server.data = folder.to_owned();
@@ -315,11 +316,10 @@ mod tests {
     /// The same API on a socket and in process: what holds for one must hold for the other.
     async fn both(folder: &Path) -> [Client; 2] {
         let config = config_in(folder);
-        let in_process = connect(&config, Some(open)).await.unwrap();
-        assert!(matches!(in_process, Client::InProcess(_)));
+        let in_process = Client::InProcess(api());
         let listener = tokio::net::UnixListener::bind(config.server.control_socket()).unwrap();
         tokio::spawn(async { axum::serve(listener, api()).await });
-        let socket = connect(&config, Some(open)).await.unwrap();
+        let socket = connect(&config, &Kinds::new()).await.unwrap();
         assert!(matches!(socket, Client::Socket(_)), "a running server comes first");
         [in_process, socket]
     }
@@ -367,19 +367,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_server_and_without_a_library_it_says_how_to_start_one() {
+    async fn without_server_and_data_it_says_how_to_start_one_and_makes_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let error = connect(&config_in(folder.path()), None).await.unwrap_err().to_string();
+        let config = config_in(folder.path());
+        let error = connect(&config, &Kinds::new()).await.unwrap_err().to_string();
         assert!(error.ends_with("Start it with: frontdesk serve"), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[tokio::test]
     async fn a_socket_left_by_a_dead_server_does_not_count_as_one() {
         let folder = tempfile::tempdir().unwrap();
         let config = config_in(folder.path());
+        drop(Frontdesk::new(config.clone()).open().await.unwrap());
         drop(std::os::unix::net::UnixListener::bind(config.server.control_socket()).unwrap());
-        let client = connect(&config, Some(open)).await.unwrap();
+        let client = connect(&config, &Kinds::new()).await.unwrap();
         assert!(matches!(client, Client::InProcess(_)));
+        let agents = client.ask(Call::get(&["agents"])).await.unwrap();
+        assert_eq!(agents["items"][0]["name"], "hello");
     }
 
     #[tokio::test]

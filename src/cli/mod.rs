@@ -8,10 +8,10 @@
 
 mod agents;
 mod backup;
+mod bench;
 mod check;
 mod client;
 mod email;
-mod engine;
 mod export;
 mod inbox;
 mod keys;
@@ -19,16 +19,21 @@ mod outbox;
 mod output;
 mod serve;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
-use frontdesk_router::config::{Config, ConfigErrors};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use frontdesk_router::agents::runtime::BoxedAgent;
+use frontdesk_router::config::{AgentConfig, Config, ConfigErrors};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use client::{ApiError, Call, Client};
 use output::Output;
+
+/// The agents a program brings along, by kind.
+pub type Kinds = HashMap<String, BoxedAgent>;
 
 /// The config file that is read if it is there and no other is named.
 const USUAL_CONFIG: &str = "frontdesk.toml";
@@ -39,14 +44,18 @@ const USUAL_CONFIG: &str = "frontdesk.toml";
 pub struct Cli {
     #[command(flatten)]
     global: Global,
+    /// A program with agents of its own serves them when it is given no command.
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 impl Cli {
     /// Whether this is the server, which lives long.
-    pub fn serves(&self) -> bool {
-        matches!(self.command, Command::Serve(_))
+    pub fn serves(&self, kinds: &Kinds) -> bool {
+        match &self.command {
+            Some(command) => matches!(command, Command::Serve(_)),
+            None => !kinds.is_empty(),
+        }
     }
 }
 
@@ -88,6 +97,9 @@ enum Command {
     Backup(backup::Backup),
     /// Write all mail as mbox and all data as JSON
     Export(export::Export),
+    /// Measure this program on this machine, against its budgets
+    #[command(subcommand)]
+    Bench(bench::Bench),
 }
 
 /// Why a command did not do what it was asked.
@@ -119,9 +131,17 @@ impl From<std::io::Error> for Failure {
 }
 
 /// Runs a command and says how it went.
-pub async fn run(cli: Cli) -> ExitCode {
+pub async fn run(cli: Cli, kinds: Kinds) -> ExitCode {
+    let command = match cli.command {
+        Some(command) => command,
+        None if !kinds.is_empty() => Command::Serve(serve::Serve {}),
+        None => {
+            eprintln!("{}", Cli::command().render_help());
+            return ExitCode::from(2);
+        }
+    };
     let mut output = Output::stdout(cli.global.json);
-    let result = dispatch(&cli.global, cli.command, &mut output).await;
+    let result = dispatch(&cli.global, command, kinds, &mut output).await;
     match result {
         Ok(()) | Err(Failure::NobodyReads) => ExitCode::SUCCESS,
         Err(Failure::Told) => ExitCode::FAILURE,
@@ -135,15 +155,27 @@ pub async fn run(cli: Cli) -> ExitCode {
     }
 }
 
-async fn dispatch(global: &Global, command: Command, output: &mut Output) -> Result<(), Failure> {
+async fn dispatch(
+    global: &Global,
+    command: Command,
+    kinds: Kinds,
+    output: &mut Output,
+) -> Result<(), Failure> {
     let file = config_file(global);
-    let mut config = Config::load(file.as_deref())?;
+    let mut names: Vec<&str> = kinds.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    let mut config = Config::load_with(file.as_deref(), &names)?;
+    if file.is_none() && !names.is_empty() {
+        // A program with agents of its own needs no config file to try them.
+        config.agents =
+            names.iter().map(|kind| AgentConfig::of_kind(kind, &config.mail.domains)).collect();
+    }
     if let Some(data) = &global.data {
         config.server.data.clone_from(data);
     }
-    let desk = Desk::new(config);
+    let desk = Desk::new(config, kinds);
     match command {
-        Command::Serve(serve) => serve.run(desk.config).await,
+        Command::Serve(serve) => serve.run(desk.config, desk.kinds).await,
         Command::Check(check) => check.run(&desk, file.as_deref(), output).await,
         Command::Email(email) => email.run(&desk, output).await,
         Command::Inbox(inbox) => inbox.run(&desk, output).await,
@@ -152,6 +184,7 @@ async fn dispatch(global: &Global, command: Command, output: &mut Output) -> Res
         Command::Keys(keys) => keys.run(&desk, output).await,
         Command::Backup(backup) => backup.run(&desk, output).await,
         Command::Export(export) => export.run(&desk, output).await,
+        Command::Bench(bench) => bench.run(output).await,
     }
 }
 
@@ -164,17 +197,18 @@ fn config_file(global: &Global) -> Option<PathBuf> {
 /// whose arguments are wrong opens no database.
 struct Desk {
     config: Config,
+    kinds: Kinds,
     client: OnceCell<Client>,
 }
 
 impl Desk {
-    fn new(config: Config) -> Self {
-        Self { config, client: OnceCell::new() }
+    fn new(config: Config, kinds: Kinds) -> Self {
+        Self { config, kinds, client: OnceCell::new() }
     }
 
     async fn ask(&self, call: Call) -> Result<Value, Failure> {
         let client =
-            self.client.get_or_try_init(|| client::connect(&self.config, engine::OPEN)).await?;
+            self.client.get_or_try_init(|| client::connect(&self.config, &self.kinds)).await?;
         Ok(client.ask(call).await?)
     }
 

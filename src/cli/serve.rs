@@ -8,20 +8,20 @@ use frontdesk_router::config::{Config, LogFormat, reachable};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::Failure;
+use super::{Failure, Kinds};
 
 /// Run the server
 #[derive(Debug, Args)]
 pub struct Serve {}
 
 impl Serve {
-    pub(super) async fn run(self, config: Config) -> Result<(), Failure> {
+    pub(super) async fn run(self, config: Config, kinds: Kinds) -> Result<(), Failure> {
         start_log(&config)?;
         let failed = |error: anyhow::Error| Failure::Other(format!("{error:#}"));
         // Before mail can come in, so that a stop is in order from the first mail on.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let running = Frontdesk::new(config).serve().await.map_err(failed)?;
+        let running = Frontdesk::new(config).kinds(kinds).serve().await.map_err(failed)?;
         greet(&running);
         tokio::select! {
             _ = terminate.recv() => {}

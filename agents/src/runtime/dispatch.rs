@@ -5,7 +5,8 @@
 //! the writer. The writer's answer comes back here and lets the next event of that instance go. Worker
 //! threads never wait for a commit, so a few of them keep the writer's batches full.
 //!
-//! Memory is bounded: beyond [`KEPT`] ids the rest stays in the table and is read when there is room.
+//! Memory is bounded: beyond [`LANE_KEPT`] ids of one instance and [`KEPT`] in all, the rest stays in
+//! the table and is read when there is room. So a flood for one instance takes no room from others.
 
 use super::{Registry, RuntimeConfig};
 use crate::{
@@ -29,6 +30,12 @@ use tokio::{
 
 /// Waiting ids kept in memory: 24 bytes each.
 const KEPT: usize = 100_000;
+
+/// Of those, at most this many of one instance.
+const LANE_KEPT: usize = 256;
+
+/// Rows read from the table at a time, a fraction of a millisecond.
+const CHUNK: usize = 1_000;
 
 /// Events handed to workers and not yet committed. Twice the writer's batch keeps it full while the
 /// workers fill the next one.
@@ -61,10 +68,9 @@ struct Jobs {
 
 impl Workers {
     /// Waits for the handlers that run. No new ones are started.
-    pub(super) async fn join(self) {
-        let Self { jobs, threads } = self;
-        jobs.queue.lock().unwrap_or_else(|p| p.into_inner()).1 = true;
-        jobs.added.notify_all();
+    pub(super) async fn join(mut self) {
+        self.jobs.stop();
+        let threads = std::mem::take(&mut self.threads);
         let joined = tokio::task::spawn_blocking(move || {
             for thread in threads {
                 if thread.join().is_err() {
@@ -75,6 +81,20 @@ impl Workers {
         if let Err(error) = joined.await {
             tracing::error!(%error, "cannot wait for the handler threads");
         }
+    }
+}
+
+impl Drop for Workers {
+    /// A runtime that is dropped without being stopped leaves no threads behind that hold the store.
+    fn drop(&mut self) {
+        self.jobs.stop();
+    }
+}
+
+impl Jobs {
+    fn stop(&self) {
+        self.queue.lock().unwrap_or_else(|p| p.into_inner()).1 = true;
+        self.added.notify_all();
     }
 }
 
@@ -111,8 +131,9 @@ pub(super) fn start(
         runnable: VecDeque::new(),
         kept: 0,
         in_flight: 0,
-        read_up_to: EventId(0),
+        cursor: EventId(0),
         more_in_table: true,
+        read_again_at: None,
     };
     let task = tokio::spawn(dispatcher.run(wakes, ends, stopped));
     Ok((task, Workers { jobs, threads }))
@@ -121,8 +142,28 @@ pub(super) fn start(
 /// The waiting events of one instance.
 #[derive(Default)]
 struct Waiting {
+    /// In the order of their ids.
     events: VecDeque<PendingEvent>,
-    busy: bool,
+    /// The one that is with a worker.
+    running: Option<PendingEvent>,
+    /// The table may hold events of this instance that are not kept here.
+    more: bool,
+    /// Among the runnable.
+    runnable: bool,
+    /// Under this key among the timed.
+    timed: Option<(i64, EventId)>,
+}
+
+impl Waiting {
+    fn insert(&mut self, event: PendingEvent) -> bool {
+        match self.events.binary_search_by_key(&event.event, |known| known.event) {
+            Ok(_) => false,
+            Err(position) => {
+                self.events.insert(position, event);
+                true
+            }
+        }
+    }
 }
 
 struct Dispatcher {
@@ -132,12 +173,15 @@ struct Dispatcher {
     /// Instances whose head is due later, by when.
     timed: BTreeMap<(i64, EventId), InstanceId>,
     runnable: VecDeque<InstanceId>,
+    /// Events in all lanes, those with workers included.
     kept: usize,
     in_flight: usize,
-    /// The highest id ever taken in.
-    read_up_to: EventId,
-    /// Whether ids above `read_up_to` may be in the table that no wake will mention again.
+    /// Every waiting event up to this id is in a lane, or its lane knows that there are more.
+    cursor: EventId,
+    /// Whether events above `cursor` may be in the table that no wake will mention again.
     more_in_table: bool,
+    /// Not before this time, after a failed read.
+    read_again_at: Option<Timestamp>,
 }
 
 impl Dispatcher {
@@ -147,14 +191,14 @@ impl Dispatcher {
         mut ends: mpsc::Receiver<Ended>,
         mut stopped: watch::Receiver<bool>,
     ) {
+        let clock = self.store.clock().clone();
         loop {
             self.read_table();
             self.wake_timed();
             self.hand_out();
-            let next_due = self.timed.first_key_value().map(|((at, _), _)| *at);
-            let clock = self.store.clock().clone();
+            let next_due = self.next_due();
             let due = async {
-                match next_due.and_then(|at| Timestamp::from_millisecond(at).ok()) {
+                match next_due {
                     Some(at) => clock.sleep_until(at).await,
                     None => std::future::pending().await,
                 }
@@ -162,19 +206,34 @@ impl Dispatcher {
             tokio::select! {
                 biased;
                 () = super::stopped(&mut stopped) => break,
-                Some(end) = ends.recv() => self.ended(end),
-                wake = wakes.recv() => match wake {
-                    Ok(Wake::Event(event)) => {
-                        self.take_in(event);
-                        // What is here already comes along in the same round.
-                        while let Ok(Wake::Event(event)) = wakes.try_recv() {
-                            self.take_in(event);
-                        }
+                Some(end) = ends.recv() => {
+                    self.ended(end);
+                    // What is here already comes along in the same round.
+                    while let Ok(end) = ends.try_recv() {
+                        self.ended(end);
                     }
-                    Ok(_) => {}
-                    Err(broadcast::error::RecvError::Lagged(_)) => self.more_in_table = true,
-                    Err(broadcast::error::RecvError::Closed) => break,
-                },
+                }
+                wake = wakes.recv() => {
+                    let mut wake = wake.map_err(Some);
+                    loop {
+                        match wake {
+                            Ok(Wake::Event(event)) => self.heard_of(event),
+                            Ok(_) => {}
+                            Err(Some(broadcast::error::RecvError::Lagged(_))) => self.missed_wakes(),
+                            Err(Some(broadcast::error::RecvError::Closed)) => return,
+                            Err(None) => break,
+                        }
+                        wake = wakes.try_recv().map_err(|error| match error {
+                            broadcast::error::TryRecvError::Empty => None,
+                            broadcast::error::TryRecvError::Closed => {
+                                Some(broadcast::error::RecvError::Closed)
+                            }
+                            broadcast::error::TryRecvError::Lagged(n) => {
+                                Some(broadcast::error::RecvError::Lagged(n))
+                            }
+                        });
+                    }
+                }
                 () = due => {}
             }
         }
@@ -192,60 +251,117 @@ impl Dispatcher {
         }
     }
 
-    /// Reads waiting events that no wake told of: at the start, after a lag, and after memory was full.
+    /// When the loop must go round although nothing happened.
+    fn next_due(&self) -> Option<Timestamp> {
+        let timed = self
+            .timed
+            .first_key_value()
+            .map(|((at, _), _)| Timestamp::from_millisecond(*at).unwrap_or(Timestamp::MAX));
+        let read = (self.more_in_table && self.kept < KEPT)
+            .then(|| self.read_again_at.unwrap_or(Timestamp::UNIX_EPOCH));
+        [timed, read].into_iter().flatten().min()
+    }
+
+    /// Reads waiting events that no wake told of, a chunk at a time: at the start, after a lag, and after
+    /// memory was full.
     fn read_table(&mut self) {
-        while self.more_in_table && self.kept < KEPT {
-            match self.store.pending_events(self.read_up_to, 1_000) {
-                Ok(events) => {
-                    self.more_in_table = events.len() == 1_000;
-                    for event in events {
-                        self.take_in(event);
-                    }
+        let too_soon = self.read_again_at.is_some_and(|at| at > self.store.clock().now());
+        if !self.more_in_table || self.kept >= KEPT || too_soon {
+            return;
+        }
+        self.read_again_at = None;
+        match self.store.pending_events(self.cursor, CHUNK) {
+            Ok(events) => {
+                self.more_in_table = events.len() == CHUNK;
+                for event in events {
+                    self.cursor = event.event;
+                    self.take_in(event);
                 }
-                Err(error) => {
-                    tracing::error!(%error, "cannot read the waiting events");
-                    return;
-                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot read the waiting events; trying again in a moment");
+                self.read_again_at = Some(super::timers::later(&self.store));
             }
         }
     }
 
+    /// Wakes were lost, perhaps that of an old event that was given new attempts: look at everything.
+    fn missed_wakes(&mut self) {
+        self.more_in_table = true;
+        self.cursor = EventId(0);
+    }
+
+    fn heard_of(&mut self, event: PendingEvent) {
+        // A dead letter that was given new attempts comes with an old id; everything else in order.
+        if event.event > self.cursor {
+            if self.more_in_table || self.kept >= KEPT {
+                // The table is read in order, and this one when its turn comes.
+                self.more_in_table = true;
+                return;
+            }
+            self.cursor = event.event;
+        }
+        self.take_in(event);
+    }
+
     fn take_in(&mut self, event: PendingEvent) {
-        // A retried dead letter comes with an old id; everything else comes in order, and once.
-        let is_new = event.event > self.read_up_to;
-        if is_new
-            && (self.kept >= KEPT || (self.more_in_table && self.read_up_to.0 + 1 != event.event.0))
-        {
-            self.more_in_table = true;
-            return;
-        }
-        self.read_up_to = self.read_up_to.max(event.event);
         let waiting = self.lanes.entry(event.instance).or_default();
-        if !is_new && waiting.events.iter().any(|known| known.event == event.event) {
+        if waiting.running.is_some_and(|running| running.event == event.event) {
+            // Perhaps told of twice, perhaps dead and alive again since: the table knows.
+            waiting.more = true;
             return;
         }
-        self.kept += 1;
-        let position = waiting.events.partition_point(|known| known.event < event.event);
-        // A busy lane keeps its head, which is with a worker.
-        let position = if waiting.busy { position.max(1) } else { position };
-        waiting.events.insert(position, event);
-        if position == 0 && !waiting.busy {
+        let is_last = waiting.events.back().is_none_or(|last| last.event < event.event);
+        if is_last && (waiting.more || waiting.events.len() >= LANE_KEPT) {
+            waiting.more = true;
+            return;
+        }
+        if waiting.insert(event) {
+            self.kept += 1;
             self.line_up(event.instance);
         }
     }
 
-    /// Puts an idle instance where its head belongs: among the runnable, or under its time.
+    /// Puts an instance where its head belongs: among the runnable, or under its time.
     fn line_up(&mut self, instance: InstanceId) {
+        let now = self.store.clock().now();
         let Some(waiting) = self.lanes.get_mut(&instance) else { return };
-        match waiting.events.front() {
+        if waiting.running.is_some() {
+            return;
+        }
+        if let Some(key) = waiting.timed.take() {
+            self.timed.remove(&key);
+        }
+        let mut head = waiting.events.front().map(|head| (head.due_at, head.event));
+        if head.is_none() && waiting.more {
+            match self.store.pending_events_of(instance, LANE_KEPT) {
+                Ok(events) => {
+                    waiting.more = events.len() == LANE_KEPT;
+                    self.kept += events.len();
+                    waiting.events = events.into();
+                    head = waiting.events.front().map(|head| (head.due_at, head.event));
+                }
+                Err(error) => {
+                    tracing::error!(%error, "cannot read an instance's events; trying again in a moment");
+                    // Keyed so that two instances never share a key: events have positive ids.
+                    let later = super::timers::later(&self.store).as_millisecond();
+                    head = Some((later, EventId(-instance.0)));
+                }
+            }
+        }
+        match head {
             None => {
                 self.lanes.remove(&instance);
             }
-            Some(head) if head.due_at <= self.store.clock().now().as_millisecond() => {
-                self.runnable.push_back(instance);
+            Some((due_at, _)) if due_at <= now.as_millisecond() => {
+                if !waiting.runnable {
+                    waiting.runnable = true;
+                    self.runnable.push_back(instance);
+                }
             }
-            Some(head) => {
-                self.timed.insert((head.due_at, head.event), instance);
+            Some(key) => {
+                waiting.timed = Some(key);
+                self.timed.insert(key, instance);
             }
         }
     }
@@ -256,20 +372,29 @@ impl Dispatcher {
             if entry.key().0 > now {
                 break;
             }
-            self.runnable.push_back(entry.remove());
+            let instance = entry.remove();
+            if let Some(waiting) = self.lanes.get_mut(&instance) {
+                waiting.timed = None;
+            }
+            self.line_up(instance);
         }
     }
 
     fn hand_out(&mut self) {
+        let now = self.store.clock().now().as_millisecond();
         let mut handed = 0;
         while self.in_flight < IN_FLIGHT {
             let Some(instance) = self.runnable.pop_front() else { break };
             let Some(waiting) = self.lanes.get_mut(&instance) else { continue };
-            let Some(head) = waiting.events.front().copied() else { continue };
-            if waiting.busy {
+            waiting.runnable = false;
+            // Its head may have changed since it was lined up.
+            let is_due = waiting.events.front().is_some_and(|head| head.due_at <= now);
+            if waiting.running.is_some() || !is_due {
+                self.line_up(instance);
                 continue;
             }
-            waiting.busy = true;
+            let Some(head) = waiting.events.pop_front() else { continue };
+            waiting.running = Some(head);
             self.in_flight += 1;
             self.jobs.queue.lock().unwrap_or_else(|p| p.into_inner()).0.push_back(head);
             handed += 1;
@@ -285,17 +410,13 @@ impl Dispatcher {
         self.in_flight -= 1;
         let instance = end.event.instance;
         let Some(waiting) = self.lanes.get_mut(&instance) else { return };
-        waiting.busy = false;
-        match end.next {
-            Next::Done => {
-                waiting.events.pop_front();
-                self.kept -= 1;
-            }
-            Next::Again(at) => {
-                if let Some(head) = waiting.events.front_mut() {
-                    head.due_at = at.as_millisecond();
-                }
-            }
+        waiting.running = None;
+        let back = match end.next {
+            Next::Done => None,
+            Next::Again(at) => Some(PendingEvent { due_at: at.as_millisecond(), ..end.event }),
+        };
+        if back.is_none_or(|event| !waiting.insert(event)) {
+            self.kept -= 1;
         }
         self.line_up(instance);
     }
@@ -353,8 +474,9 @@ impl Worker {
         metrics::histogram!("handler_seconds").record(started.elapsed().as_secs_f64());
         let ended = self.ended.clone();
         let end = move |next| {
-            // The dispatcher outlives what is in flight; it is gone only when the process is.
-            let _ = ended.blocking_send(Ended { event, next });
+            // Never full, and not waited for: this runs on the writer's thread as well. The dispatcher is
+            // gone only after what was in flight is.
+            let _ = ended.try_send(Ended { event, next });
         };
         match ran {
             Ok(None) => end(Next::Done),
@@ -384,8 +506,11 @@ impl Worker {
         let done = move |outcome: Result<HandleOutcome>| match outcome {
             Ok(HandleOutcome::Committed | HandleOutcome::Gone) => end(Next::Done),
             Ok(HandleOutcome::Stale) => end(Next::Again(store.clock().now())),
-            // The server is stopping: the event is in the table for the next start.
-            Err(StoreError::Closed) => end(Next::Again(super::timers::later(&store))),
+            // Not the handler's doing, so it costs no attempt. If the server is stopping, the event is in the
+            // table for the next start.
+            Err(StoreError::Closed | StoreError::DiskFull | StoreError::Io { .. }) => {
+                end(Next::Again(super::timers::later(&store)));
+            }
             Err(error) => {
                 fail(&store, retries, event, agent, attempts, error.to_string(), end);
             }

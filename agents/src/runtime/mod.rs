@@ -126,8 +126,8 @@ impl Runtime {
     pub async fn start(store: Store, registry: Registry, config: RuntimeConfig) -> Result<Self> {
         let (stop, stopped) = watch::channel(false);
         // Subscribed before the tables are read, so that nothing falls between.
-        let wakes = [store.wakes(), store.wakes(), store.wakes()];
-        let [for_dispatch, for_timers, for_tasks] = wakes;
+        let (for_dispatch, for_timers, for_tasks) =
+            (store.wakes(), store.schedule_wakes(), store.task_wakes());
         store.recover_tasks().await?;
         let registry = Arc::new(registry);
         let (dispatcher, workers) = dispatch::start(

@@ -9,15 +9,12 @@ use super::{Registry, RuntimeConfig, dispatch, timers};
 use crate::{
     TaskId,
     agent::{HandlerError, TaskEnd},
-    store::{IntentState, Result, Store, StoreError, TaskRun, Wake},
+    store::{IntentState, Result, Store, StoreError, TaskRun},
 };
 use jiff::Timestamp;
 use serde_json::Value;
 use std::{collections::HashMap, future::Future, panic::AssertUnwindSafe, sync::Arc};
-use tokio::{
-    sync::{broadcast, watch},
-    task::JoinSet,
-};
+use tokio::{sync::watch, task::JoinSet};
 
 /// What an outside call does, which decides what happens when nobody knows whether it did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +106,7 @@ pub(super) async fn run(
     store: Store,
     registry: Arc<Registry>,
     config: RuntimeConfig,
-    mut wakes: broadcast::Receiver<Wake>,
+    mut wakes: watch::Receiver<()>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut running: JoinSet<TaskId> = JoinSet::new();
@@ -161,7 +158,7 @@ pub(super) async fn run(
                 Ok(id) => { cancels.remove(&id); }
                 Err(error) => tracing::error!(%error, "a task's runner panicked"),
             },
-            () = timers::changed(&mut wakes, |wake| wake == Wake::Task) => {
+            () = timers::changed(&mut wakes) => {
                 match store.cancelled_tasks() {
                     Ok(ids) => {
                         for cancel in ids.iter().filter_map(|id| cancels.get(id)) {
@@ -193,12 +190,14 @@ async fn run_one(
             let work = registered.agent.run_task(&task, &cx);
             let work = futures_util::FutureExt::catch_unwind(AssertUnwindSafe(work));
             tokio::select! {
-                done = work => done.unwrap_or_else(|_| Err("the task panicked".into())),
+                // What is over before it starts is not started.
+                biased;
                 () = cx.cancelled() => return end(store, task.id, TaskEnd::Cancelled).await,
                 () = sleep_until(store, deadline) => {
                     let error = "its deadline passed".to_owned();
                     return end(store, task.id, TaskEnd::Failed { error }).await;
                 }
+                done = work => done.unwrap_or_else(|_| Err("the task panicked".into())),
             }
         }
     };

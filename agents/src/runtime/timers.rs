@@ -1,17 +1,18 @@
 //! Schedules that are due become events.
 
-use crate::store::{Store, Wake};
+use crate::store::Store;
 use jiff::Timestamp;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 
 /// Schedules fired per transaction, so that a million due at once do not hold up an accept.
 const BATCH: usize = 100;
 
 pub(super) async fn run(
     store: Store,
-    mut wakes: broadcast::Receiver<Wake>,
+    mut wakes: watch::Receiver<()>,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let mut not_before = None;
     loop {
         let next = match store.next_schedule() {
             Ok(next) => next,
@@ -20,6 +21,7 @@ pub(super) async fn run(
                 Some(later(&store))
             }
         };
+        let next = next.max(next.and(not_before.take()));
         let due = async {
             match next {
                 Some(at) => store.clock().sleep_until(at).await,
@@ -32,10 +34,10 @@ pub(super) async fn run(
             () = due => {
                 if let Err(error) = store.fire_schedules(BATCH).await {
                     tracing::error!(%error, "cannot fire schedules; trying again in a moment");
-                    store.clock().sleep_until(later(&store)).await;
+                    not_before = Some(later(&store));
                 }
             }
-            () = changed(&mut wakes, |wake| wake == Wake::Schedule) => {}
+            () = changed(&mut wakes) => {}
         }
     }
 }
@@ -46,17 +48,10 @@ pub(super) fn later(store: &Store) -> Timestamp {
     now.checked_add(jiff::SignedDuration::from_secs(1)).unwrap_or(now)
 }
 
-/// Completes at the next wake of interest, or when some were missed.
-pub(super) async fn changed(
-    wakes: &mut broadcast::Receiver<Wake>,
-    interests: impl Fn(Wake) -> bool,
-) {
-    loop {
-        match wakes.recv().await {
-            Ok(wake) if interests(wake) => return,
-            Ok(_) => {}
-            Err(broadcast::error::RecvError::Lagged(_)) => return,
-            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
-        }
+/// Completes when something of interest was committed since the last time.
+pub(super) async fn changed(wakes: &mut watch::Receiver<()>) {
+    if wakes.changed().await.is_err() {
+        // The store is gone, and so is whoever waits here, soon.
+        std::future::pending().await
     }
 }

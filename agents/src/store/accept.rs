@@ -4,7 +4,10 @@
 //! and the event that wakes the agent. What the addresses and headers point at is looked up here and
 //! decided by [`admission::decide`]; nothing in this file trusts a header.
 
-use super::{AgentRules, BlobHash, Lane, Result, Rules, Store, StoreError, Tx, blobs, handle};
+use super::{
+    AgentRules, BlobHash, Lane, Result, Rules, Store, StoreError, Tx, blobs, handle, housekeeping,
+    review,
+};
 use crate::{
     AgentId, ContactId, ConversationId, HandleId, InstanceId, MessageId, Reference,
     admission::{self, InstancePolicy, Outcome, Pointer, Pointers},
@@ -13,7 +16,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// The same recipient, Message-ID and body within this many milliseconds (5 days, the queue life of
+/// The same sender, recipient, Message-ID and body within this many milliseconds (5 days, the queue life of
 /// ordinary mail servers) is one message.
 const DEDUPE_WINDOW: i64 = 5 * 86_400_000;
 
@@ -119,7 +122,7 @@ fn accept(tx: &mut Tx<'_>, rules: &Arc<Rules>, arrival: &Arrival) -> Result<Vec<
                 StoreError::NotFound(format!("no agent with id {}", recipient.agent))
             })?;
             match duplicate_of(tx, arrival, recipient)? {
-                Some(of) => upgrade(tx, rules, arrival, of),
+                Some(first) => upgrade(tx, rules, arrival, recipient, &sender, raw, &first),
                 None => store(tx, rules, arrival, recipient, agent, &sender, raw),
             }
         })
@@ -179,52 +182,88 @@ pub(super) fn prove(
     Ok((handle, contact))
 }
 
+/// A stored message that an arrival may be a copy of.
+struct First {
+    message: MessageId,
+    conversation: ConversationId,
+    verdict: Verdict,
+    /// It waits for a person or for proof, and was not decided on.
+    waits: bool,
+}
+
 fn duplicate_of(
     tx: &Tx<'_>,
     arrival: &Arrival,
     recipient: &ArrivalRecipient,
-) -> Result<Option<MessageId>> {
+) -> Result<Option<First>> {
     // Without a Message-ID two equal mails may be two messages.
     let Some(id) = &arrival.message_id else { return Ok(None) };
-    tx.find(
-        "SELECT l.message_id FROM mails l JOIN messages m ON m.id = l.message_id
+    let first = tx.find(
+        "SELECT l.message_id, m.conversation_id, l.verdict, m.status
+         FROM mails l JOIN messages m ON m.id = l.message_id
          WHERE l.rfc_message_id = ?1 AND l.direction = 'in' AND l.recipient = ?2
-           AND l.body_hash = ?3 AND m.created_at >= ?4
-         ORDER BY l.message_id LIMIT 1",
-        (id, &recipient.address, arrival.body_hash, tx.now - DEDUPE_WINDOW),
-        |row| row.get(0),
-    )
+           AND l.from_address = ?3 AND l.body_hash = ?4 AND m.created_at >= ?5
+         ORDER BY l.message_id DESC LIMIT 1",
+        (id, &recipient.address, &arrival.from, arrival.body_hash, tx.now - DEDUPE_WINDOW),
+        |row| {
+            let (verdict, status): (String, String) = (row.get(2)?, row.get(3)?);
+            Ok(First {
+                message: row.get(0)?,
+                conversation: row.get(1)?,
+                verdict: Verdict::parse(&verdict).unwrap_or(Verdict::Failed),
+                waits: status == MessageStatus::Unproven.as_str()
+                    || status == MessageStatus::Held.as_str(),
+            })
+        },
+    )?;
+    // Whoever knows a Message-ID and a body can send a copy ahead of the real message. It must not swallow
+    // that: a copy has the same From, and what is verified is no copy of what was put away while it was
+    // unproven.
+    Ok(first.filter(|first| {
+        let better = arrival.verdict.is_verified() && !first.verdict.is_verified();
+        !better || first.waits
+    }))
 }
 
-/// A copy that arrived over a better path proves what the first could not.
-fn upgrade(tx: &mut Tx<'_>, rules: &Rules, arrival: &Arrival, of: MessageId) -> Result<Accepted> {
-    let (verdict, from, status): (String, String, String) = tx.row(
-        "SELECT l.verdict, l.from_address, m.status
-         FROM mails l JOIN messages m ON m.id = l.message_id WHERE l.message_id = ?1",
-        (of,),
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-    )?;
-    let stored = Verdict::parse(&verdict).unwrap_or(Verdict::Failed);
-    if arrival.verdict > stored && from == arrival.from {
-        tx.run(
-            "UPDATE mails SET verdict = ?2, evidence = ?3, prelude = ?4, envelope_proven = ?5
-             WHERE message_id = ?1",
-            (
-                of,
-                arrival.verdict.as_str(),
-                &arrival.evidence,
-                &arrival.prelude,
-                arrival.envelope_proven,
-            ),
-        )?;
-        if arrival.verdict.is_verified()
-            && status == MessageStatus::Unproven.as_str()
-            && arrival.quarantine.is_none()
+/// A copy that arrived over a better path proves what the first could not. It takes the first one's
+/// place as a whole, because only the body was compared: what else the first one says, its Reply-To
+/// among it, is not what was proven.
+fn upgrade(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    arrival: &Arrival,
+    recipient: &ArrivalRecipient,
+    sender: &Sender,
+    raw: BlobHash,
+    first: &First,
+) -> Result<Accepted> {
+    let duplicate = Accepted::Duplicate { of: first.message };
+    if !sender.verified || first.verdict.is_verified() {
+        return Ok(duplicate);
+    }
+    let message = first.message;
+    tx.run("DELETE FROM attachments WHERE message_id = ?1", (message,))?;
+    tx.run("DELETE FROM mails WHERE message_id = ?1", (message,))?;
+    insert_mail(tx, arrival, recipient, message, raw)?;
+    tx.run("UPDATE messages SET text = ?2 WHERE id = ?1", (message, &recipient.new_text))?;
+    housekeeping::index_again(tx, message)?;
+    if arrival.quarantine.is_none() && recipient.route != AddressRoute::Role {
+        let pointers = look_up_pointers(tx, arrival, recipient, sender)?;
+        if let Outcome::Member(_) | Outcome::Stranger { .. } =
+            admission::decide(&recipient.route, pointers)
         {
-            super::review::admit(tx, rules, of, "a verified copy", "dmarc", Trust::Proven)?;
+            review::admit(
+                tx,
+                rules,
+                message,
+                "a verified copy",
+                proof_of(arrival.verdict),
+                Trust::Proven,
+            )?;
+            review::reopen(tx, first.conversation)?;
         }
     }
-    Ok(Accepted::Duplicate { of })
+    Ok(duplicate)
 }
 
 fn store(
@@ -241,8 +280,19 @@ fn store(
 
     let (conversation, instance, status, why, is_new) = match outcome {
         Outcome::Member(conversation) => {
-            let instance = instance_of(tx, conversation)?;
             let (status, why) = admitted_or_quarantined(arrival);
+            let instance = if status == MessageStatus::Admitted {
+                prove(
+                    tx,
+                    &arrival.from,
+                    arrival.from_name.as_deref(),
+                    proof_of(arrival.verdict),
+                    Trust::Proven,
+                )?;
+                review::bring_home(tx, rules, conversation, &arrival.from)?
+            } else {
+                instance_of(tx, conversation)?
+            };
             (conversation, instance, status, why, false)
         }
         Outcome::Participant(conversation) => {
@@ -382,6 +432,20 @@ fn by_reference(
 }
 
 fn by_message_id(tx: &Tx<'_>, agent: AgentId, id: &str) -> Result<Option<ConversationId>> {
+    // The first entry of References in all we send is the conversation's own name, and some clients keep
+    // only that one.
+    if let Some((thread, _)) = id.split_once('@')
+        && thread.len() == 32
+    {
+        let named = tx.find(
+            "SELECT id FROM conversations WHERE thread = ?1 AND agent_id = ?2",
+            (thread, agent),
+            |row| row.get(0),
+        )?;
+        if named.is_some() {
+            return Ok(named);
+        }
+    }
     tx.find(
         "SELECT c.id FROM mails l
          JOIN messages m ON m.id = l.message_id
@@ -428,8 +492,7 @@ fn open_conversation(
             Some((handle, contact, _)) => (handle, contact),
             None => {
                 let name = arrival.from_name.as_deref();
-                let proof = if arrival.verdict == Verdict::Local { "local" } else { "dmarc" };
-                prove(tx, &arrival.from, name, proof, Trust::Proven)?
+                prove(tx, &arrival.from, name, proof_of(arrival.verdict), Trust::Proven)?
             }
         };
         let tag = match &recipient.route {
@@ -439,13 +502,19 @@ fn open_conversation(
         let instance = instance_for(tx, recipient.agent, agent.instance, contact, tag, &thread)?;
         (instance, Some(handle))
     } else {
-        if tx.count("unproven_network", &arrival.network)? > rules.limits.unproven_per_network {
+        // Held mail of the verified is not a newcomer without a name, and postmaster must be reachable
+        // (RFC 5321 section 4.5.1).
+        let counted = !sender.verified;
+        if counted
+            && tx.count("unproven_network", &arrival.network)? > rules.limits.unproven_per_network
+        {
             return Err(StoreError::TooMany(
                 "too many new senders without authentication from your network today".into(),
             ));
         }
-        if tx.count("unproven_agent", &recipient.agent.0.to_string())?
-            > rules.limits.unproven_per_agent
+        if counted
+            && tx.count("unproven_agent", &recipient.agent.0.to_string())?
+                > rules.limits.unproven_per_agent
         {
             return Err(StoreError::TooMany(
                 "too many new senders without authentication today".into(),
@@ -462,6 +531,14 @@ fn open_conversation(
     )?);
     add_participant(tx, conversation, &arrival.from, admitted, handle)?;
     Ok((conversation, instance, status, why, true))
+}
+
+/// How a verdict proves a handle.
+fn proof_of(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Local => "local",
+        Verdict::Verified | Verdict::Unverified | Verdict::Failed => "dmarc",
+    }
 }
 
 /// Sixteen random bytes as hexadecimal digits.
@@ -551,9 +628,9 @@ fn insert_mail(
         "INSERT INTO mails (message_id, direction, rfc_message_id, recipient, answer_from,
                             reverse_path, from_address, from_name, reply_to, to_list, cc_list,
                             subject, refs, verdict, envelope_proven, evidence, automatic, flags,
-                            prelude, layers, body_hash, raw, size)
+                            prelude, layers, body_hash, raw, size, tag)
          VALUES (?1, 'in', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-                 ?18, ?19, ?20, ?21, ?22)",
+                 ?18, ?19, ?20, ?21, ?22, ?23)",
         rusqlite::params![
             message,
             arrival.message_id,
@@ -577,6 +654,10 @@ fn insert_mail(
             arrival.body_hash,
             raw,
             arrival.raw.size().cast_signed(),
+            match &recipient.route {
+                AddressRoute::Tag(tag) => Some(tag),
+                _ => None,
+            },
         ],
     )?;
     for attachment in &arrival.attachments {
@@ -628,7 +709,7 @@ fn note_human_words(
     if arrival.automatic.is_some() || arrival.reverse_path.is_empty() {
         return Ok(());
     }
-    let words = words_of(&recipient.new_text);
+    let words = words_of(&recipient.own_words);
     if words.is_empty() {
         return Ok(());
     }

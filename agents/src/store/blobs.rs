@@ -149,11 +149,15 @@ fn path_of(dir: &Path, hash: BlobHash) -> PathBuf {
 fn write_file(dir: &Path, hash: BlobHash, content: &[u8]) -> Result<()> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let path = path_of(dir, hash);
-    if path.exists() {
-        return Ok(());
-    }
     let folder = path.parent().expect("a blob's path has a folder");
-    let fresh_folder = !folder.exists();
+    // Whoever wrote the file may not have made its name durable yet, or died before.
+    let sync_names = || -> io::Result<()> {
+        File::open(folder)?.sync_all()?;
+        File::open(dir.join("blobs"))?.sync_all()
+    };
+    if path.exists() {
+        return sync_names().map_err(StoreError::io(folder));
+    }
     fs::create_dir_all(folder).map_err(StoreError::io(folder))?;
     let temporary =
         folder.join(format!(".{}.{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)));
@@ -162,11 +166,7 @@ fn write_file(dir: &Path, hash: BlobHash, content: &[u8]) -> Result<()> {
         encoder.write_all(content)?;
         encoder.finish()?.sync_all()?;
         fs::rename(&temporary, &path)?;
-        File::open(folder)?.sync_all()?;
-        if fresh_folder {
-            File::open(dir.join("blobs"))?.sync_all()?;
-        }
-        Ok(())
+        sync_names()
     })();
     written.map_err(|error| {
         // Best effort: what is left over has no name anybody looks for.

@@ -262,22 +262,7 @@ fn post(
     letter: &Letter<'_>,
 ) -> Result<MessageId> {
     let everyone: Vec<String> = letter.to.iter().chain(&letter.cc).cloned().collect();
-    let mut recipients = Vec::with_capacity(everyone.len());
-    for address in &everyone {
-        let member = tx
-            .find(
-                "SELECT 1 FROM participants
-                 WHERE conversation_id = ?1 AND address = ?2 AND member = 1",
-                (letter.conversation, address),
-                |_| Ok(()),
-            )?
-            .is_some();
-        recipients.push(Recipient {
-            address: address.clone(),
-            member,
-            own: (rules.is_own)(address),
-        });
-    }
+    let recipients = recipients(tx, rules, letter.conversation, &everyone)?;
     let (auto_since_human, instance): (u32, InstanceId) = tx.row(
         "SELECT auto_since_human, instance_id FROM conversations WHERE id = ?1",
         (letter.conversation,),
@@ -353,6 +338,54 @@ fn post(
     Ok(message)
 }
 
+/// Asks the gate about a draft that a person releases: they stand above the budgets, not above the rules
+/// for everyone.
+pub(super) fn check_release(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    message: MessageId,
+    by: &str,
+) -> Result<()> {
+    let (agent, conversation, to, cc): (AgentId, ConversationId, String, String) = tx.row(
+        "SELECT agent_id, conversation_id, to_list, cc_list FROM outbox WHERE message_id = ?1",
+        (message,),
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+    )?;
+    let mut everyone: Vec<String> = serde_json::from_str(&to)?;
+    everyone.extend(serde_json::from_str::<Vec<String>>(&cc)?);
+    let recipients = recipients(tx, rules, conversation, &everyone)?;
+    let budgets = budgets(tx, rules, agent, 0, &everyone)?;
+    let actor = Actor::Person { name: by.to_owned() };
+    match gate::decide(gate::Effect::Send, &actor, &recipients, Trust::Staff, &budgets) {
+        Decision::Allow => Ok(()),
+        Decision::Hold(why) | Decision::Deny(why) => {
+            Err(StoreError::Conflict(format!("it cannot leave: {why}")))
+        }
+    }
+}
+
+fn recipients(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    conversation: ConversationId,
+    addresses: &[String],
+) -> Result<Vec<Recipient>> {
+    addresses
+        .iter()
+        .map(|address| {
+            let member = tx
+                .find(
+                    "SELECT 1 FROM participants
+                     WHERE conversation_id = ?1 AND address = ?2 AND member = 1",
+                    (conversation, address),
+                    |_| Ok(()),
+                )?
+                .is_some();
+            Ok(Recipient { address: address.clone(), member, own: (rules.is_own)(address) })
+        })
+        .collect()
+}
+
 fn attach(tx: &Tx<'_>, message: MessageId, draft: &Draft) -> Result<()> {
     for (part, attachment) in draft.attachments.iter().enumerate() {
         let content = &attachment.content;
@@ -386,6 +419,7 @@ pub(super) fn note(
     author: &str,
     text: &str,
 ) -> Result<MessageId> {
+    tx.run("UPDATE conversations SET last_message_at = ?2 WHERE id = ?1", (conversation, tx.now))?;
     Ok(MessageId(tx.insert(
         "INSERT INTO messages (conversation_id, instance_id, parent_id, channel, role, author, text,
                                status, created_at)
@@ -441,8 +475,9 @@ fn tell(
         metrics::counter!("agent_message_loops_total").increment(1);
         return Ok(());
     }
-    let id = rules.agents.iter().find(|(_, agent)| agent.name == to).map(|(id, _)| *id);
-    let id = id.ok_or_else(|| StoreError::NotFound(format!("there is no agent named {to:?}")))?;
+    let id = rules.agents.iter().find(|(_, a)| a.name == to && a.runs).map(|(id, _)| *id);
+    let id =
+        id.ok_or_else(|| StoreError::NotFound(format!("there is no running agent named {to:?}")))?;
     let target = match target {
         TellTarget::Instance(target) => {
             let of: Option<AgentId> =
@@ -479,7 +514,5 @@ fn tell(
     };
     let message =
         AgentMessage { from_agent: from.name.clone(), from_instance: instance, body, hops };
-    let now = tx.now;
-    handle::enqueue(tx, target, &Event::Message(message), now)?;
-    Ok(())
+    handle::enqueue_unless_archived(tx, target, &Event::Message(message))
 }

@@ -78,6 +78,28 @@ pub(super) fn enqueue(
     Ok(id)
 }
 
+/// The same for an instance that may have been archived, which hears no more.
+pub(super) fn enqueue_unless_archived(
+    tx: &mut Tx<'_>,
+    instance: InstanceId,
+    event: &Event,
+) -> Result<()> {
+    let archived = tx
+        .find(
+            "SELECT 1 FROM instances WHERE id = ?1 AND archived_at IS NOT NULL",
+            (instance,),
+            |_| Ok(()),
+        )?
+        .is_some();
+    if archived {
+        tracing::info!(%instance, kind = event.kind(), "an event for an archived instance was dropped");
+        return Ok(());
+    }
+    let now = tx.now;
+    enqueue(tx, instance, event, now)?;
+    Ok(())
+}
+
 impl Store {
     /// Waiting events after an id, oldest first.
     pub fn pending_events(&self, after: EventId, limit: usize) -> Result<Vec<PendingEvent>> {
@@ -88,6 +110,24 @@ impl Store {
             )?;
             let rows = query.query_map((after, limit), |row| {
                 Ok(PendingEvent { event: row.get(0)?, instance: row.get(1)?, due_at: row.get(2)? })
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// The first waiting events of one instance.
+    pub(crate) fn pending_events_of(
+        &self,
+        instance: InstanceId,
+        limit: usize,
+    ) -> Result<Vec<PendingEvent>> {
+        self.read(|conn| {
+            let mut query = conn.prepare_cached(
+                "SELECT id, due_at FROM events
+                 WHERE instance_id = ?1 AND state = 'ready' ORDER BY id LIMIT ?2",
+            )?;
+            let rows = query.query_map((instance, limit), |row| {
+                Ok(PendingEvent { event: row.get(0)?, instance, due_at: row.get(1)? })
             })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
@@ -350,8 +390,13 @@ impl History for Looking<'_> {
         self.or_nothing((|| {
             let mut query = self.0.prepare_cached(
                 "SELECT m.id, m.channel, m.role, m.author, m.text, m.created_at
-                 FROM messages m JOIN conversations c ON c.id = m.conversation_id
-                 WHERE c.instance_id = ?1 AND m.status = 'admitted'
+                 FROM messages m
+                 -- The newest n messages lie in the n conversations that moved last, so an instance with
+                 -- a hundred thousand conversations reads few of them.
+                 WHERE m.conversation_id IN (
+                     SELECT id FROM conversations WHERE instance_id = ?1
+                     ORDER BY last_message_at DESC LIMIT ?2)
+                   AND m.status = 'admitted'
                  ORDER BY m.id DESC LIMIT ?2",
             )?;
             let rows = query.query_map((instance, limit), |row| {

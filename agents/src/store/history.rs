@@ -26,6 +26,8 @@ pub struct ConversationSummary {
     pub queue: String,
     /// Why it needs review, if it does.
     pub review_why: String,
+    /// What was proven about the sender of the newest received mail.
+    pub verdict: Option<String>,
     /// Who else is in it.
     pub people: Vec<String>,
     pub messages: u32,
@@ -175,18 +177,29 @@ impl Store {
         let limit = limit.clamp(1, PAGE_MAX);
         let (before_at, before_id) = parse_cursor(cursor.as_deref())?;
         self.read_async(move |conn| {
-            let mut query = conn.prepare_cached(
+            // Written out per case, so that each finds its index.
+            let of_queue = match queue.as_deref() {
+                None => "",
+                Some("open") => "AND c.queue = ?3",
+                Some(_) => "AND c.queue = ?3 AND c.queue <> 'open'",
+            };
+            let of_agent = match agent {
+                None => "",
+                Some(_) => "AND c.agent_id = (SELECT id FROM agents WHERE name = ?4)",
+            };
+            let mut query = conn.prepare_cached(&format!(
                 "SELECT c.id, a.name, c.instance_id, i.key, c.subject, c.channel, c.queue,
                         c.review_why, c.linked_to, c.last_message_at,
                         (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id),
                         (SELECT substr(m.text, 1, 160) FROM messages m
+                         WHERE m.conversation_id = c.id ORDER BY m.id DESC LIMIT 1),
+                        (SELECT l.verdict FROM messages m JOIN mails l ON l.message_id = m.id
                          WHERE m.conversation_id = c.id ORDER BY m.id DESC LIMIT 1)
                  FROM conversations c JOIN agents a ON a.id = c.agent_id
                  JOIN instances i ON i.id = c.instance_id
-                 WHERE (c.last_message_at, c.id) < (?1, ?2)
-                   AND (?3 IS NULL OR c.queue = ?3) AND (?4 IS NULL OR a.name = ?4)
-                 ORDER BY c.last_message_at DESC, c.id DESC LIMIT ?5",
-            )?;
+                 WHERE (c.last_message_at, c.id) < (?1, ?2) {of_queue} {of_agent}
+                 ORDER BY c.last_message_at DESC, c.id DESC LIMIT ?5"
+            ))?;
             let mut items = query
                 .query_map((before_at, before_id, &queue, &agent, limit + 1), summary)?
                 .collect::<rusqlite::Result<Vec<_>>>()?;
@@ -214,7 +227,9 @@ impl Store {
                 .prepare_cached(
                     "SELECT c.id, a.name, c.instance_id, i.key, c.subject, c.channel, c.queue,
                             c.review_why, c.linked_to, c.last_message_at,
-                            (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id), ''
+                            (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id), '',
+                            (SELECT l.verdict FROM messages m JOIN mails l ON l.message_id = m.id
+                             WHERE m.conversation_id = c.id ORDER BY m.id DESC LIMIT 1)
                      FROM conversations c JOIN agents a ON a.id = c.agent_id
                      JOIN instances i ON i.id = c.instance_id WHERE c.id = ?1",
                 )?
@@ -475,6 +490,7 @@ fn summary(row: &Row<'_>) -> rusqlite::Result<ConversationSummary> {
         last_message_at: timestamp(row.get(9)?),
         messages: row.get(10)?,
         snippet: row.get::<_, Option<String>>(11)?.unwrap_or_default(),
+        verdict: row.get(12)?,
         people: Vec::new(),
     })
 }

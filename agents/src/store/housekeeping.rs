@@ -1,14 +1,39 @@
 //! What happens after commits, in slices: the search index, and counters nobody reads any more.
 
-use super::{Result, day_of};
+use super::{Result, Tx, day_of};
+use crate::MessageId;
 use rusqlite::Connection;
 use std::time::{Duration, Instant};
 
 /// At most this many rows a slice (DESIGN section 5).
 const ROWS: usize = 200;
 
-/// At most this long a slice (DESIGN section 5).
+/// At most this long a slice (DESIGN section 5), its commit included.
 const TIME: Duration = Duration::from_millis(5);
+
+/// How many rows fit into a slice. Most of the time goes into the commit, where the index sorts and merges
+/// what was added, so it is learned from how long the last slices took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace(usize);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(16)
+    }
+}
+
+impl Pace {
+    /// The pace after a slice that took this long.
+    pub fn after(self, took: Duration) -> Self {
+        if took > TIME {
+            Self((self.0 / 2).max(1))
+        } else if took < TIME / 2 {
+            Self((self.0 * 2).min(ROWS))
+        } else {
+            self
+        }
+    }
+}
 
 /// Text indexed per message, in bytes. Longer texts are logs and dumps, whose tail nobody searches for.
 const INDEXED: usize = 64 * 1024;
@@ -17,13 +42,13 @@ const INDEXED: usize = 64 * 1024;
 const TALLY_DAYS: i64 = 14;
 
 /// Does one slice. Returns whether there is more to do.
-pub(super) fn slice(conn: &Connection, now: i64) -> Result<bool> {
+pub(super) fn slice(conn: &Connection, now: i64, pace: Pace) -> Result<bool> {
     if backlog(conn)? == 0 {
         return Ok(false);
     }
     let started = Instant::now();
     conn.execute_batch("BEGIN IMMEDIATE")?;
-    let done = index_some(conn, started).and_then(|more| {
+    let done = index_some(conn, started, pace.0).and_then(|more| {
         conn.prepare_cached("DELETE FROM tallies WHERE day < ?1")?
             .execute((day_of(now) - TALLY_DAYS,))?;
         Ok(more)
@@ -51,7 +76,7 @@ pub(super) fn backlog(conn: &Connection) -> Result<i64> {
         .query_row((), |row| row.get(0))?)
 }
 
-fn index_some(conn: &Connection, started: Instant) -> Result<bool> {
+fn index_some(conn: &Connection, started: Instant, limit: usize) -> Result<bool> {
     let mut from: i64 = conn
         .prepare_cached("SELECT value FROM meta WHERE key = 'searched_up_to'")?
         .query_row((), |row| row.get(0))?;
@@ -65,7 +90,7 @@ fn index_some(conn: &Connection, started: Instant) -> Result<bool> {
     let mut insert = conn.prepare_cached(
         "INSERT INTO message_search (rowid, subject, author, text) VALUES (?1, ?2, ?3, ?4)",
     )?;
-    let mut rows = next.query((from, ROWS))?;
+    let mut rows = next.query((from, limit))?;
     let mut count = 0;
     let mut cut = false;
     while let Some(row) = rows.next()? {
@@ -85,5 +110,35 @@ fn index_some(conn: &Connection, started: Instant) -> Result<bool> {
     drop(rows);
     conn.prepare_cached("UPDATE meta SET value = ?1 WHERE key = 'searched_up_to'")?
         .execute((from,))?;
-    Ok(cut || count == ROWS)
+    Ok(cut || count == limit)
+}
+
+/// Puts a message whose text changed into the index anew, if it is there already.
+pub(super) fn index_again(tx: &Tx<'_>, message: MessageId) -> Result<()> {
+    let there = tx.run("DELETE FROM message_search WHERE rowid = ?1", (message,))?;
+    if there == 0 {
+        return Ok(());
+    }
+    tx.run(
+        "INSERT INTO message_search (rowid, subject, author, text)
+         SELECT m.id, coalesce(l.subject, o.subject, ''), m.author, substr(m.text, 1, ?2)
+         FROM messages m LEFT JOIN mails l ON l.message_id = m.id
+         LEFT JOIN outbox o ON o.message_id = m.id WHERE m.id = ?1",
+        (message, INDEXED),
+    )?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pace_follows_the_disk_between_one_row_and_the_limit() {
+        let pace = (0..20).fold(Pace::default(), |pace, _| pace.after(TIME * 2));
+        assert_eq!(pace.0, 1);
+        let pace = (0..20).fold(pace, |pace, _| pace.after(TIME / 3));
+        assert_eq!(pace.0, ROWS);
+        assert_eq!(pace.after(TIME).0, ROWS);
+    }
 }

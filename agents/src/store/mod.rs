@@ -44,7 +44,7 @@ use crate::{
     admission::InstancePolicy,
     gate::{Approval, Budgets},
 };
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use std::{
     collections::HashMap,
     fs::File,
@@ -52,7 +52,7 @@ use std::{
     sync::{Arc, Condvar, Mutex, RwLock},
     time::Duration,
 };
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{broadcast, oneshot, watch};
 pub(crate) use writer::{Lane, Tx};
 
 /// What can go wrong in the store.
@@ -196,6 +196,33 @@ pub enum Wake {
     Schedule,
 }
 
+/// Where commits are told of.
+pub(crate) struct Wakes {
+    all: broadcast::Sender<Wake>,
+    /// Marked as changed by [`Wake::Task`] and [`Wake::Schedule`], for those who need no other.
+    tasks: watch::Sender<()>,
+    schedules: watch::Sender<()>,
+}
+
+impl Wakes {
+    fn new() -> Self {
+        let (all, _) = broadcast::channel(WAKE_BACKLOG);
+        Self { all, tasks: watch::Sender::new(()), schedules: watch::Sender::new(()) }
+    }
+
+    fn send(&self, wakes: &[Wake]) {
+        for wake in wakes {
+            // No subscriber is fine: they look at the tables when they start.
+            let _ = self.all.send(*wake);
+            match wake {
+                Wake::Task => self.tasks.send_modify(|()| ()),
+                Wake::Schedule => self.schedules.send_modify(|()| ()),
+                Wake::Event(_) | Wake::Outbox => {}
+            }
+        }
+    }
+}
+
 /// The store. Cheap to clone; the last clone closes the database.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
@@ -205,7 +232,7 @@ struct Inner {
     writer: writer::Writer,
     readers: Readers,
     rules: RwLock<Arc<Rules>>,
-    wakes: broadcast::Sender<Wake>,
+    wakes: Arc<Wakes>,
     clock: Arc<dyn Clock>,
     // Dropped last: the directory is ours until the database is closed.
     _lock: File,
@@ -225,13 +252,10 @@ impl Store {
         let lock = lock(dir)?;
         blobs::prepare(dir)?;
         let path = dir.join("frontdesk.db");
-        let mut connection = open_connection(
-            &path,
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
-        )?;
+        let mut connection = open_connection(&path, Role::Writer)?;
         migrate::run(&mut connection)?;
-        connection.pragma_update(None, "foreign_keys", true)?;
-        let (wakes, _) = broadcast::channel(WAKE_BACKLOG);
+        set(&connection, "foreign_keys", "1", "1")?;
+        let wakes = Arc::new(Wakes::new());
         let writer = writer::Writer::start(connection, path.clone(), clock.clone(), wakes.clone())?;
         let readers = Readers::open(&path)?;
         Ok(Self(Arc::new(Inner {
@@ -257,7 +281,17 @@ impl Store {
 
     /// What is told after commits from now on. A receiver that lags must look at the tables again.
     pub fn wakes(&self) -> broadcast::Receiver<Wake> {
-        self.0.wakes.subscribe()
+        self.0.wakes.all.subscribe()
+    }
+
+    /// Changed whenever a task may be due or was cancelled.
+    pub(crate) fn task_wakes(&self) -> watch::Receiver<()> {
+        self.0.wakes.tasks.subscribe()
+    }
+
+    /// Changed whenever the earliest schedule may have changed.
+    pub(crate) fn schedule_wakes(&self) -> watch::Receiver<()> {
+        self.0.wakes.schedules.subscribe()
     }
 
     /// Replaces the rules.
@@ -362,13 +396,46 @@ fn lock(dir: &Path) -> Result<File> {
     }
 }
 
+/// How long a connection waits for another's lock before it gives up.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Writer,
+    Checkpointer,
+    Reader,
+}
+
+impl Role {
+    /// Page cache in KiB. The operating system caches the file as well, so this saves copies, not reads.
+    fn cache(self) -> i64 {
+        match self {
+            Self::Writer => 16 * 1024,
+            Self::Checkpointer => 512,
+            Self::Reader => 4 * 1024,
+        }
+    }
+}
+
 /// Opens a connection and sets what every connection needs. SQLite ignores a misspelt pragma without a
 /// word, so each is read back.
-fn open_connection(path: &Path, flags: OpenFlags) -> Result<Connection> {
+fn open_connection(path: &Path, role: Role) -> Result<Connection> {
+    let flags = match role {
+        Role::Reader => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        Role::Writer | Role::Checkpointer => {
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE
+        }
+    };
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(192);
-    if flags.contains(OpenFlags::SQLITE_OPEN_CREATE) {
+    // Plans do not depend on bound values. Without this a statement over a table with partial indexes is
+    // prepared anew for every value bound to it: a quarter of the writer's time.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    if role == Role::Reader {
+        set(&connection, "query_only", "1", "1")?;
+    } else {
         // Only a new database takes a page size: 8 KiB holds an ordinary mail row in one or two pages.
         connection.pragma_update(None, "page_size", 8192)?;
         set(&connection, "journal_mode", "WAL", "wal")?;
@@ -377,11 +444,10 @@ fn open_connection(path: &Path, flags: OpenFlags) -> Result<Connection> {
         // Checkpoints run on their own connection, so no accept waits for one.
         set(&connection, "wal_autocheckpoint", "0", "0")?;
         set(&connection, "journal_size_limit", "67108864", "67108864")?;
-    } else {
-        set(&connection, "query_only", "1", "1")?;
     }
     set(&connection, "temp_store", "MEMORY", "2")?;
-    set(&connection, "cache_size", "-16384", "-16384")?;
+    let cache = (-role.cache()).to_string();
+    set(&connection, "cache_size", &cache, &cache)?;
     Ok(connection)
 }
 
@@ -410,7 +476,7 @@ struct Readers {
 impl Readers {
     fn open(path: &Path) -> Result<Self> {
         let idle = (0..READERS)
-            .map(|_| open_connection(path, OpenFlags::SQLITE_OPEN_READ_ONLY))
+            .map(|_| open_connection(path, Role::Reader))
             .collect::<Result<Vec<_>>>()?;
         Ok(Self { idle: Mutex::new(idle), returned: Condvar::new() })
     }
@@ -420,8 +486,16 @@ impl Readers {
         struct Lease<'a>(&'a Readers, Option<Connection>);
         impl Drop for Lease<'_> {
             fn drop(&mut self) {
+                let Some(connection) = self.1.take() else { return };
+                // A query that failed or panicked may have left its transaction open, which would freeze
+                // what this connection sees and keep the write-ahead log from being restarted.
+                if !connection.is_autocommit()
+                    && let Err(error) = connection.execute_batch("ROLLBACK")
+                {
+                    tracing::error!(%error, "a reader could not end its transaction");
+                }
                 let mut idle = self.0.idle.lock().unwrap_or_else(|p| p.into_inner());
-                idle.extend(self.1.take());
+                idle.push(connection);
                 drop(idle);
                 self.0.returned.notify_one();
             }

@@ -5,10 +5,11 @@
 //! told who and what. Every decision is in the audit trail.
 
 use super::{
-    Lane, MessageStatus, Result, Rules, Store, StoreError, Tx, accept, effects, handle, outbox,
+    Lane, MessageStatus, Result, Rules, Store, StoreError, Tx, Wake, accept, effects, handle,
+    housekeeping, outbox,
 };
 use crate::{
-    AgentId, ApprovalId, ContactId, ConversationId, HandleId, InstanceId, MessageId, OutboxId,
+    AgentId, ApprovalId, ContactId, ConversationId, InstanceId, MessageId, OutboxId,
     agent::{Event, ReviewDecision},
     gate::Actor,
     mail::{Draft, Trust},
@@ -49,17 +50,14 @@ impl Store {
         self.write(Lane::Turn, move |tx| {
             let (kind, conversation, message) = claim(tx, approval, &by, "approved", "")?;
             if kind == "draft" {
-                if rules.stopped {
-                    return Err(StoreError::Conflict(
-                        "all sending is stopped: start it again before approving".into(),
-                    ));
-                }
+                effects::check_release(tx, &rules, message, &by)?;
                 if let Some(text) = edited_text {
                     tx.run("UPDATE messages SET text = ?2 WHERE id = ?1", (message, &text))?;
                     tx.run("UPDATE outbox SET html = NULL WHERE message_id = ?1", (message,))?;
+                    housekeeping::index_again(tx, message)?;
                 }
+                tell_agent(tx, &rules, conversation, message, true, "")?;
                 outbox::release(tx, message, false)?;
-                tell_agent(tx, conversation, message, true, "")?;
             } else {
                 admit(tx, &rules, message, &by, "staff", Trust::Known)?;
             }
@@ -77,6 +75,7 @@ impl Store {
         by: String,
         reason: String,
     ) -> Result<Reviewed> {
+        let rules = self.rules();
         self.write(Lane::Turn, move |tx| {
             let (kind, conversation, message) = claim(tx, approval, &by, "rejected", &reason)?;
             tx.run(
@@ -88,11 +87,41 @@ impl Store {
                     "UPDATE outbox SET state = 'cancelled', why = ?2 WHERE message_id = ?1",
                     (message, format!("rejected by {by}: {reason}")),
                 )?;
-                tell_agent(tx, conversation, message, false, &reason)?;
+                tell_agent(tx, &rules, conversation, message, false, &reason)?;
             }
             tx.audit(&by, "review.reject", &approval.to_string(), &reason)?;
             reopen(tx, conversation)?;
             Ok(Reviewed { approval, conversation, message, kind, approved: false })
+        })
+        .await
+    }
+
+    /// Takes a conversation that an agent filed for review out of the queue: a person has seen it. What
+    /// waits for a decision in it stays.
+    pub async fn mark_reviewed(&self, conversation: ConversationId, by: String) -> Result<()> {
+        self.write(Lane::Turn, move |tx| {
+            let why: Option<String> = tx.find(
+                "SELECT review_why FROM conversations WHERE id = ?1",
+                (conversation,),
+                |row| row.get(0),
+            )?;
+            let why = why.ok_or_else(|| {
+                StoreError::NotFound(format!("there is no conversation {conversation}"))
+            })?;
+            let waits = tx
+                .find(
+                    "SELECT 1 FROM approvals WHERE conversation_id = ?1 AND state = 'pending'",
+                    (conversation,),
+                    |_| Ok(()),
+                )?
+                .is_some();
+            if waits {
+                return Err(StoreError::Conflict(
+                    "something in this conversation waits to be approved or rejected".into(),
+                ));
+            }
+            reopen(tx, conversation)?;
+            tx.audit(&by, "review.seen", &conversation.to_string(), &why)
         })
         .await
     }
@@ -212,7 +241,7 @@ fn claim(
 }
 
 /// Takes a conversation out of the review queue when nothing in it waits any more.
-fn reopen(tx: &Tx<'_>, conversation: ConversationId) -> Result<()> {
+pub(super) fn reopen(tx: &Tx<'_>, conversation: ConversationId) -> Result<()> {
     tx.run(
         "UPDATE conversations SET queue = 'open', review_why = ''
          WHERE id = ?1 AND queue = 'needs_review' AND NOT EXISTS (
@@ -222,13 +251,23 @@ fn reopen(tx: &Tx<'_>, conversation: ConversationId) -> Result<()> {
     Ok(())
 }
 
+/// Tells an agent what was decided about its draft. What a person or program wrote is not its business.
 fn tell_agent(
     tx: &mut Tx<'_>,
+    rules: &Rules,
     conversation: ConversationId,
     message: MessageId,
     approved: bool,
     reason: &str,
 ) -> Result<()> {
+    let (agent, by_agent): (AgentId, bool) = tx.row(
+        "SELECT agent_id, automatic FROM outbox WHERE message_id = ?1",
+        (message,),
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    if !by_agent || !rules.agents.get(&agent).is_some_and(|agent| agent.runs) {
+        return Ok(());
+    }
     let instance = accept::instance_of(tx, conversation)?;
     let decision = ReviewDecision { message, conversation, approved, reason: reason.to_owned() };
     let now = tx.now;
@@ -274,8 +313,8 @@ pub(super) fn admit(
     proof: &str,
     trust: Trust,
 ) -> Result<()> {
-    let (conversation, instance, agent, from, name, thread, proven, key) = tx.row(
-        "SELECT c.id, c.instance_id, c.agent_id, l.from_address, l.from_name, c.thread, i.proven, i.key
+    let (conversation, instance, agent, from, name, proven) = tx.row(
+        "SELECT c.id, c.instance_id, c.agent_id, l.from_address, l.from_name, i.proven
          FROM messages m JOIN mails l ON l.message_id = m.id
          JOIN conversations c ON c.id = m.conversation_id
          JOIN instances i ON i.id = c.instance_id
@@ -287,35 +326,22 @@ pub(super) fn admit(
             let agent: AgentId = row.get(2)?;
             let from: String = row.get(3)?;
             let name: Option<String> = row.get(4)?;
-            let thread: String = row.get(5)?;
-            let proven: bool = row.get(6)?;
-            let key: String = row.get(7)?;
-            Ok((conversation, instance, agent, from, name, thread, proven, key))
+            let proven: bool = row.get(5)?;
+            Ok((conversation, instance, agent, from, name, proven))
         },
     )?;
-    let (handle, contact): (HandleId, ContactId) =
-        accept::prove(tx, &from, name.as_deref(), proof, trust)?;
+    let (handle, _) = accept::prove(tx, &from, name.as_deref(), proof, trust)?;
     let runs = rules.agents.get(&agent).is_some_and(|agent| agent.runs);
-    let home = match rules.agents.get(&agent) {
-        Some(agent_rules) if !proven && runs => {
-            let home =
-                accept::instance_for(tx, agent, agent_rules.instance, contact, None, &thread)?;
-            tx.run(
-                "UPDATE conversations SET instance_id = ?2 WHERE id = ?1",
-                (conversation, home),
-            )?;
-            tx.run("UPDATE instances SET archived_at = ?2 WHERE id = ?1", (instance, tx.now))?;
-            withdraw_drafts(tx, conversation, by)?;
-            home
-        }
-        _ => instance,
-    };
+    let home = bring_home(tx, rules, conversation, &from)?;
+    if home != instance {
+        withdraw_drafts(tx, conversation, by)?;
+    }
     accept::add_participant(tx, conversation, &from, true, Some(handle))?;
     // The other messages of the same sender in a conversation that was kept apart come along.
     tx.run(
         "UPDATE messages SET status = ?3, status_why = '', handle_id = ?4
-         WHERE id = ?1 OR (?5 AND conversation_id = ?2 AND status = 'unproven')",
-        (message, conversation, MessageStatus::Admitted.as_str(), handle, !proven),
+         WHERE id = ?1 OR (?5 AND conversation_id = ?2 AND status = 'unproven' AND author = ?6)",
+        (message, conversation, MessageStatus::Admitted.as_str(), handle, !proven, &from),
     )?;
     tx.run(
         "UPDATE approvals SET state = 'approved', decided_by = ?2, decided_at = ?3
@@ -323,18 +349,58 @@ pub(super) fn admit(
         (message, by, tx.now),
     )?;
     tx.run("UPDATE conversations SET auto_since_human = 0 WHERE id = ?1", (conversation,))?;
-    tracing::info!(%message, %conversation, from_instance = %key, "a message was admitted");
+    tracing::info!(%message, %conversation, from_instance = %instance, "a message was admitted");
     if runs {
-        // What waits for the old instance about this message would be answered twice.
-        tx.run(
-            "DELETE FROM events WHERE instance_id = ?1 AND body ->> 'kind' = 'email'
-               AND body ->> 'message' = ?2",
-            (instance, message),
-        )?;
         let now = tx.now;
         handle::enqueue(tx, home, &Event::Email { message }, now)?;
     }
     Ok(())
+}
+
+/// The instance a conversation belongs to now that its correspondent's address is proven. One that was
+/// kept apart moves to the instance of that contact; what it was kept in is archived with all that it
+/// had planned, since none of that knew who it was talking to.
+pub(super) fn bring_home(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    conversation: ConversationId,
+    from: &str,
+) -> Result<InstanceId> {
+    let (instance, agent, thread, proven): (InstanceId, AgentId, String, bool) = tx.row(
+        "SELECT c.instance_id, c.agent_id, c.thread, i.proven
+         FROM conversations c JOIN instances i ON i.id = c.instance_id WHERE c.id = ?1",
+        (conversation,),
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+    )?;
+    let agent_rules = rules.agents.get(&agent).filter(|agent| agent.runs && !proven);
+    let Some(agent_rules) = agent_rules else { return Ok(instance) };
+    let contact: Option<ContactId> = tx.find(
+        "SELECT contact_id FROM handles WHERE channel = 'email' AND value = ?1",
+        (from,),
+        |row| row.get(0),
+    )?;
+    let Some(contact) = contact else { return Ok(instance) };
+    let tag: Option<String> = tx.find(
+        "SELECT l.tag FROM messages m JOIN mails l ON l.message_id = m.id
+         WHERE m.conversation_id = ?1 AND l.tag IS NOT NULL ORDER BY m.id LIMIT 1",
+        (conversation,),
+        |row| row.get(0),
+    )?;
+    let policy = agent_rules.instance;
+    let home = accept::instance_for(tx, agent, policy, contact, tag.as_deref(), &thread)?;
+    tx.run("UPDATE conversations SET instance_id = ?2 WHERE id = ?1", (conversation, home))?;
+    tx.run("UPDATE instances SET archived_at = ?2 WHERE id = ?1", (instance, tx.now))?;
+    tx.run("DELETE FROM schedules WHERE instance_id = ?1", (instance,))?;
+    tx.run("DELETE FROM events WHERE instance_id = ?1", (instance,))?;
+    tx.run(
+        "UPDATE turns SET cancelled = 1, ended_at = CASE state WHEN 'ready' THEN ?2 END,
+                          state = CASE state WHEN 'ready' THEN 'cancelled' ELSE state END
+         WHERE instance_id = ?1 AND state IN ('ready', 'running')",
+        (instance, tx.now),
+    )?;
+    tx.wake(Wake::Task);
+    tx.wake(Wake::Schedule);
+    Ok(home)
 }
 
 fn withdraw_drafts(tx: &Tx<'_>, conversation: ConversationId, by: &str) -> Result<()> {

@@ -70,7 +70,7 @@ fn expression(words: &str) -> String {
     let mut parts = Vec::new();
     for (index, piece) in words.split('"').enumerate() {
         if index % 2 == 1 {
-            if !piece.trim().is_empty() {
+            if piece.chars().any(char::is_alphanumeric) {
                 parts.push(format!("\"{}\"", piece.trim()));
             }
             continue;
@@ -97,7 +97,7 @@ mod tests {
     fn nothing_typed_is_an_operator() {
         assert_eq!(expression("refund NOT order"), r#""refund" "NOT" "order""#);
         assert_eq!(expression(r#"say "late parcel" inv*"#), r#""say" "late parcel" "inv"*"#);
-        assert_eq!(expression(r#"a) OR (b " -- *"#), r#""a)" "OR" "(b" "--""#);
+        assert_eq!(expression(r#"a) OR (b " -- *"#), r#""a)" "OR" "(b""#);
         assert_eq!(expression("  ,, - "), "");
     }
 }

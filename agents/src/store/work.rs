@@ -11,6 +11,7 @@ use crate::{
     schedule::When,
 };
 use jiff::Timestamp;
+use rusqlite::Row;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -35,6 +36,17 @@ pub enum TaskState {
 }
 
 impl TaskState {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Uncertain => "uncertain",
+        }
+    }
+
     fn parse(text: &str) -> Self {
         match text {
             "ready" => Self::Ready,
@@ -200,9 +212,18 @@ impl Store {
         .await
     }
 
-    /// Tasks that ran when the process died run again.
+    /// Tasks that ran when the process died run again, unless they were to be cancelled.
     pub async fn recover_tasks(&self) -> Result<usize> {
         self.write(Lane::Turn, |tx| {
+            let cancelled = {
+                let mut query = tx.conn.prepare_cached(
+                    "SELECT id FROM turns WHERE state = 'running' AND cancelled = 1",
+                )?;
+                query.query_map((), |row| row.get(0))?.collect::<rusqlite::Result<Vec<TaskId>>>()?
+            };
+            for task in cancelled {
+                end_task(tx, task, TaskEnd::Cancelled)?;
+            }
             tx.run("UPDATE turns SET state = 'ready' WHERE state = 'running'", ())
         })
         .await
@@ -274,44 +295,42 @@ impl Store {
         .await
     }
 
-    /// Tries a failed task again later.
+    /// Tries a failed task again later, though not beyond its deadline. One that was to be cancelled is.
     pub async fn retry_task(&self, task: TaskId, error: String, at: Timestamp) -> Result<()> {
         self.write(Lane::Turn, move |tx| {
-            tx.run(
-                "UPDATE turns SET state = 'ready', error = ?2, due_at = ?3
-                 WHERE id = ?1 AND state = 'running'",
+            let again = tx.run(
+                "UPDATE turns SET state = 'ready', error = ?2, due_at = min(?3, coalesce(deadline, ?3))
+                 WHERE id = ?1 AND state = 'running' AND cancelled = 0",
                 (task, error, at.as_millisecond()),
             )?;
+            if again == 0 {
+                return end_task(tx, task, TaskEnd::Cancelled);
+            }
             tx.wake(Wake::Task);
             Ok(())
         })
         .await
     }
 
-    /// Ends a task and tells its instance, in one transaction.
+    /// Ends a task and tells its instance, in one transaction. One that left a call behind which cannot be
+    /// taken back, and of which nobody knows how it ended, is uncertain whatever else it is.
     pub async fn end_task(&self, task: TaskId, end: TaskEnd) -> Result<()> {
-        self.write(Lane::Turn, move |tx| {
-            let (state, result, error) = match &end {
-                TaskEnd::Done { result } => ("done", result.to_string(), String::new()),
-                TaskEnd::Failed { error } => ("failed", "null".into(), error.clone()),
-                TaskEnd::Cancelled => ("cancelled", "null".into(), String::new()),
-                TaskEnd::Uncertain { call } => (
-                    "uncertain",
-                    "null".into(),
-                    format!("nobody knows whether the call {call:?} took effect"),
-                ),
-            };
-            let ended: Option<(InstanceId, String)> = tx.find(
-                "UPDATE turns SET state = ?2, result = ?3, error = ?4, ended_at = ?5
-                 WHERE id = ?1 AND state = 'running' RETURNING instance_id, name",
-                (task, state, result, error, tx.now),
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )?;
-            let (instance, name) =
-                ended.ok_or_else(|| StoreError::Conflict(format!("task {task} is not running")))?;
-            let now = tx.now;
-            handle::enqueue(tx, instance, &Event::Task(TaskReport { task, name, end }), now)?;
-            Ok(())
+        self.write(Lane::Turn, move |tx| end_task(tx, task, end)).await
+    }
+
+    /// Tasks, newest first, of one state or of all.
+    pub async fn tasks(&self, state: Option<TaskState>, limit: usize) -> Result<Vec<TaskRow>> {
+        self.read_async(move |conn| {
+            let mut query = conn.prepare_cached(&format!(
+                "SELECT {TASK_COLUMNS} FROM turns
+                 WHERE kind = 'task' AND (?1 IS NULL OR state = ?1) ORDER BY id DESC LIMIT ?2"
+            ))?;
+            let mut rows = query.query((state.map(TaskState::as_str), limit))?;
+            let mut tasks = Vec::new();
+            while let Some(row) = rows.next()? {
+                tasks.push(task_row(row)?);
+            }
+            Ok(tasks)
         })
         .await
     }
@@ -319,27 +338,13 @@ impl Store {
     /// A task by its id.
     pub async fn task(&self, task: TaskId) -> Result<TaskRow> {
         self.read_async(move |conn| {
-            let mut query = conn.prepare_cached(
-                "SELECT id, instance_id, name, key, state, attempts, checkpoint, result, error,
-                        created_at
-                 FROM turns WHERE id = ?1",
-            )?;
+            let mut query =
+                conn.prepare_cached(&format!("SELECT {TASK_COLUMNS} FROM turns WHERE id = ?1"))?;
             let mut rows = query.query((task,))?;
             let row = rows
                 .next()?
                 .ok_or_else(|| StoreError::NotFound(format!("there is no task {task}")))?;
-            Ok(TaskRow {
-                id: row.get(0)?,
-                instance: row.get(1)?,
-                name: row.get(2)?,
-                key: row.get(3)?,
-                state: TaskState::parse(row.get_ref(4)?.as_str().unwrap_or_default()),
-                attempts: row.get(5)?,
-                checkpoint: serde_json::from_str(row.get_ref(6)?.as_str().unwrap_or_default())?,
-                result: serde_json::from_str(row.get_ref(7)?.as_str().unwrap_or_default())?,
-                error: row.get(8)?,
-                created_at: timestamp(row.get(9)?),
-            })
+            task_row(row)
         })
         .await
     }
@@ -399,4 +404,62 @@ impl Store {
         })
         .await
     }
+}
+
+const TASK_COLUMNS: &str =
+    "id, instance_id, name, key, state, attempts, checkpoint, result, error, created_at";
+
+fn task_row(row: &Row<'_>) -> Result<TaskRow> {
+    Ok(TaskRow {
+        id: row.get(0)?,
+        instance: row.get(1)?,
+        name: row.get(2)?,
+        key: row.get(3)?,
+        state: TaskState::parse(row.get_ref(4)?.as_str().unwrap_or_default()),
+        attempts: row.get(5)?,
+        checkpoint: serde_json::from_str(row.get_ref(6)?.as_str().unwrap_or_default())?,
+        result: serde_json::from_str(row.get_ref(7)?.as_str().unwrap_or_default())?,
+        error: row.get(8)?,
+        created_at: timestamp(row.get(9)?),
+    })
+}
+
+fn end_task(tx: &mut Tx<'_>, task: TaskId, end: TaskEnd) -> Result<()> {
+    let unknown: Option<String> = tx.find(
+        "SELECT call FROM intents
+         WHERE turn_id = ?1 AND state = 'pending' AND effect = 'final' ORDER BY call LIMIT 1",
+        (task,),
+        |row| row.get(0),
+    )?;
+    let end = match unknown {
+        Some(call) if !matches!(end, TaskEnd::Done { .. }) => TaskEnd::Uncertain { call },
+        _ => end,
+    };
+    let (state, result, error) = match &end {
+        TaskEnd::Done { result } => (TaskState::Done, result.to_string(), String::new()),
+        TaskEnd::Failed { error } => (TaskState::Failed, "null".into(), error.clone()),
+        TaskEnd::Cancelled => (TaskState::Cancelled, "null".into(), String::new()),
+        TaskEnd::Uncertain { call } => (
+            TaskState::Uncertain,
+            "null".into(),
+            format!("nobody knows whether the call {call:?} took effect"),
+        ),
+    };
+    let ended: Option<(InstanceId, String)> = tx.find(
+        "UPDATE turns SET state = ?2, result = ?3, error = ?4, ended_at = ?5
+         WHERE id = ?1 AND state = 'running' RETURNING instance_id, name",
+        (task, state.as_str(), result, &error, tx.now),
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    let (instance, name) =
+        ended.ok_or_else(|| StoreError::Conflict(format!("task {task} is not running")))?;
+    if state == TaskState::Uncertain {
+        // A person looks at what nobody knows: in the instance's newest conversation, if it has one.
+        tx.run(
+            "UPDATE conversations SET queue = 'needs_review', review_why = ?2
+             WHERE id = (SELECT max(id) FROM conversations WHERE instance_id = ?1)",
+            (instance, format!("task {name:?}: {error}")),
+        )?;
+    }
+    handle::enqueue_unless_archived(tx, instance, &Event::Task(TaskReport { task, name, end }))
 }

@@ -7,17 +7,22 @@
 //!
 //! Between rounds the thread does slices of housekeeping, small enough that no accept notices.
 
-use super::{Result, StoreError, Wake, backup, housekeeping, open_connection};
+use super::{
+    BUSY_TIMEOUT, Result, Role, StoreError, Wake, Wakes, backup, housekeeping, open_connection,
+};
 use crate::Clock;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Params, Row};
+use rusqlite::{Connection, OptionalExtension, Params, Row};
 use std::{
     collections::VecDeque,
+    panic::AssertUnwindSafe,
     path::PathBuf,
-    sync::{Arc, Condvar, Mutex, MutexGuard},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
-use tokio::sync::broadcast;
 
 /// Who waits for an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +40,16 @@ const BATCH: usize = 64;
 /// No new operation joins a transaction that has been open this long.
 const ROUND: Duration = Duration::from_millis(5);
 
-/// Housekeeping gets a slice at least this often, however busy the lanes are.
+/// Housekeeping gets a slice about this often, however busy the lanes are.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_millis(50);
+
+/// While the lanes are busy a slice is followed by this many times its length without one, so that
+/// housekeeping takes a tenth of the writer at most. At full load the search index then falls behind and
+/// catches up afterwards.
+const HOUSEKEEPING_PAUSE: u32 = 9;
+
+/// How often the write-ahead log is copied into the database file.
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
 
 /// A write-ahead log larger than this (in pages of 8 KiB: 256 MB) is restarted by the writer itself,
 /// for then the checkpointer alone cannot keep up.
@@ -118,13 +131,16 @@ impl Tx<'_> {
     }
 }
 
-/// What an operation left behind: work to keep or to undo, and whom to tell how it ended.
-enum Ran {
-    Keep(Box<dyn FnOnce(Option<StoreError>) + Send>),
-    Undo(Box<dyn FnOnce() + Send>),
+/// How an operation ended inside its savepoint.
+struct Ran {
+    /// Why its writes must be undone, if they must.
+    error: Option<StoreError>,
+    /// Tells whoever waits. `None` means it was committed.
+    end: Box<dyn FnOnce(Option<StoreError>) + Send>,
 }
 
-type Job = Box<dyn FnOnce(&mut Tx<'_>) -> Ran + Send>;
+/// An operation with its callback. Given an error instead of a transaction, it only passes it on.
+type Job = Box<dyn FnOnce(Result<&mut Tx<'_>>) -> Ran + Send>;
 
 /// A callback that is made exactly once: with the outcome, or with [`StoreError::Closed`] when the
 /// operation is dropped unrun.
@@ -149,6 +165,7 @@ impl<T, F: FnOnce(Result<T>)> Drop for Promise<T, F> {
 /// The handle of the writer's thread.
 pub(crate) struct Writer {
     queue: Arc<Queue>,
+    checkpoints: Arc<Checkpoints>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -168,10 +185,25 @@ struct Lanes {
     stopping: bool,
 }
 
+impl Lanes {
+    fn is_empty(&self) -> bool {
+        self.accept.is_empty() && self.turn.is_empty() && self.backup.is_empty()
+    }
+}
+
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, Lanes> {
         self.lanes.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
+}
+
+/// What the writer and the checkpointer share.
+#[derive(Default)]
+struct Checkpoints {
+    /// Commits so far. Nothing new, nothing to copy.
+    commits: AtomicU64,
+    stopping: Mutex<bool>,
+    stopped: Condvar,
 }
 
 impl Writer {
@@ -179,24 +211,27 @@ impl Writer {
         connection: Connection,
         path: PathBuf,
         clock: Arc<dyn Clock>,
-        wakes: broadcast::Sender<Wake>,
+        wakes: Arc<Wakes>,
     ) -> Result<Self> {
         let queue = Arc::new(Queue::default());
-        let checkpoints = open_connection(
-            &path,
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
-        )?;
+        let checkpoints = Arc::new(Checkpoints::default());
+        let copying = open_connection(&path, Role::Checkpointer)?;
         let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().name(name.into()).spawn(body).map_err(StoreError::io(&path))
         };
-        let writing = Writing { connection, clock, wakes, queue: queue.clone() };
+        let writing = Writing {
+            connection,
+            clock,
+            wakes,
+            queue: queue.clone(),
+            checkpoints: checkpoints.clone(),
+            pace: housekeeping::Pace::default(),
+        };
         let writer = spawn("store-writer", Box::new(move || writing.run()))?;
-        let stop = queue.clone();
-        let checkpointer = spawn(
-            "store-checkpoint",
-            Box::new(move || checkpoint_until_stopped(&checkpoints, &stop)),
-        )?;
-        Ok(Self { queue, threads: Mutex::new(vec![writer, checkpointer]) })
+        let shared = checkpoints.clone();
+        let checkpointer =
+            spawn("store-checkpoint", Box::new(move || shared.copy_until_stopped(&copying)))?;
+        Ok(Self { queue, checkpoints, threads: Mutex::new(vec![writer, checkpointer]) })
     }
 
     pub fn submit<T: Send + 'static>(
@@ -206,14 +241,23 @@ impl Writer {
         done: impl FnOnce(Result<T>) + Send + 'static,
     ) {
         let done = Promise(Some(done), std::marker::PhantomData);
-        let job: Job = Box::new(move |tx| match op(tx) {
-            Ok(value) => Ran::Keep(Box::new(move |failure| {
-                done.keep(match failure {
-                    None => Ok(value),
-                    Some(error) => Err(error),
-                });
-            })),
-            Err(error) => Ran::Undo(Box::new(move || done.keep(Err(error)))),
+        let job: Job = Box::new(move |tx| {
+            let ran = tx.and_then(|tx| {
+                // One operation with a bug is one failed operation, not the end of the writer.
+                std::panic::catch_unwind(AssertUnwindSafe(|| op(tx))).unwrap_or_else(|_| {
+                    Err(StoreError::Corrupt("an operation panicked; the log says where".into()))
+                })
+            });
+            match ran {
+                Ok(value) => Ran {
+                    error: None,
+                    end: Box::new(move |failure| done.keep(failure.map_or(Ok(value), Err))),
+                },
+                Err(error) => Ran {
+                    error: Some(error.clone()),
+                    end: Box::new(move |_| done.keep(Err(error))),
+                },
+            }
         });
         let mut lanes = self.queue.lock();
         if lanes.stopping {
@@ -226,7 +270,7 @@ impl Writer {
             Lane::Turn => lanes.turn.push_back(job),
         }
         drop(lanes);
-        self.queue.changed.notify_all();
+        self.queue.changed.notify_one();
     }
 
     pub fn back_up(&self, request: backup::Request) {
@@ -235,12 +279,14 @@ impl Writer {
             lanes.backup.push_back(request);
         }
         drop(lanes);
-        self.queue.changed.notify_all();
+        self.queue.changed.notify_one();
     }
 
     pub fn stop(&self) {
         self.queue.lock().stopping = true;
         self.queue.changed.notify_all();
+        *self.checkpoints.lock() = true;
+        self.checkpoints.stopped.notify_all();
         let threads: Vec<_> =
             self.threads.lock().unwrap_or_else(|p| p.into_inner()).drain(..).collect();
         for thread in threads {
@@ -261,12 +307,28 @@ impl Drop for Writer {
 struct Writing {
     connection: Connection,
     clock: Arc<dyn Clock>,
-    wakes: broadcast::Sender<Wake>,
+    wakes: Arc<Wakes>,
     queue: Arc<Queue>,
+    checkpoints: Arc<Checkpoints>,
+    pace: housekeeping::Pace,
+}
+
+impl Drop for Writing {
+    /// However the thread ends, nobody is left waiting for it: dropped operations answer
+    /// [`StoreError::Closed`], and later ones are turned away.
+    fn drop(&mut self) {
+        let left = {
+            let mut lanes = self.queue.lock();
+            lanes.stopping = true;
+            let Lanes { accept, turn, backup, .. } = &mut *lanes;
+            (std::mem::take(accept), std::mem::take(turn), std::mem::take(backup))
+        };
+        drop(left);
+    }
 }
 
 impl Writing {
-    fn run(self) {
+    fn run(mut self) {
         let mut next_slice = Instant::now();
         loop {
             let request = {
@@ -284,14 +346,10 @@ impl Writing {
                         return;
                     }
                     drop(lanes);
-                    let more = self.tidy();
-                    next_slice = Instant::now() + HOUSEKEEPING_EVERY;
+                    let (more, pause) = self.tidy();
+                    next_slice = Instant::now() + pause;
                     lanes = self.queue.lock();
-                    let idle = lanes.accept.is_empty()
-                        && lanes.turn.is_empty()
-                        && lanes.backup.is_empty()
-                        && !lanes.stopping;
-                    if idle && !more {
+                    if lanes.is_empty() && !lanes.stopping && !more {
                         lanes = self
                             .queue
                             .changed
@@ -306,30 +364,64 @@ impl Writing {
             }
             self.round();
             if Instant::now() >= next_slice {
-                self.tidy();
-                next_slice = Instant::now() + HOUSEKEEPING_EVERY;
+                let (_, pause) = self.tidy();
+                next_slice = Instant::now() + pause;
             }
         }
     }
 
     /// One transaction: everything that waits, up to a bound.
     fn round(&self) {
+        if self.queue.lock().is_empty() {
+            return;
+        }
         let started = Instant::now();
         let mut tx = Tx {
             conn: &self.connection,
             now: self.clock.now().as_millisecond(),
             wakes: Vec::new(),
         };
-        let mut ended = Vec::new();
         if let Err(error) = self.statement("BEGIN IMMEDIATE") {
             self.fail_all(&error);
             return;
         }
+        let mut ended = Vec::new();
+        let lost = self.run_jobs(&mut tx, &mut ended, started);
+        let failure = lost.or_else(|| self.statement("COMMIT").err());
+        if let Some(error) = &failure {
+            tracing::error!(%error, jobs = ended.len(), "a transaction failed; nothing of it took effect");
+            if !self.connection.is_autocommit()
+                && let Err(error) = self.statement("ROLLBACK")
+            {
+                tracing::error!(%error, "cannot roll back");
+            }
+        }
+        metrics::histogram!("store_commit_seconds").record(started.elapsed().as_secs_f64());
+        metrics::counter!("store_jobs_total").increment(ended.len() as u64);
+        if failure.is_none() {
+            self.checkpoints.commits.fetch_add(1, Ordering::Relaxed);
+            self.wakes.send(&tx.wakes);
+        }
+        for end in ended {
+            end(failure.clone());
+        }
+    }
+
+    /// Runs operations, each in its savepoint. Answers an error if the transaction itself is gone, in which
+    /// case nothing that ran in it took effect.
+    fn run_jobs(
+        &self,
+        tx: &mut Tx<'_>,
+        ended: &mut Vec<Box<dyn FnOnce(Option<StoreError>) + Send>>,
+        started: Instant,
+    ) -> Option<StoreError> {
         let (mut accepts, mut turns) = (0, 0);
         while started.elapsed() < ROUND {
             let job = {
                 let mut lanes = self.queue.lock();
-                if accepts < BATCH && !lanes.accept.is_empty() {
+                // By turns: a flood of mail must not keep its own handlers from being committed.
+                let accept_next = accepts <= turns || lanes.turn.is_empty() || turns == BATCH;
+                if accept_next && accepts < BATCH && !lanes.accept.is_empty() {
                     accepts += 1;
                     lanes.accept.pop_front()
                 } else if turns < BATCH {
@@ -340,49 +432,35 @@ impl Writing {
                 }
             };
             let Some(job) = job else { break };
-            let told = tx.wakes.len();
             if let Err(error) = self.statement("SAVEPOINT job") {
-                tracing::error!(%error, "cannot open a savepoint");
-                break;
+                ended.push(job(Err(error.clone())).end);
+                return Some(error);
             }
-            match job(&mut tx) {
-                Ran::Keep(end) => {
-                    // After an error such as a full disk SQLite may have rolled everything back; the
-                    // commit below then fails and every caller is told.
-                    if let Err(error) = self.statement("RELEASE job") {
-                        tracing::error!(%error, "cannot release a savepoint");
-                    }
-                    ended.push(end);
+            let told = tx.wakes.len();
+            let Ran { error, end } = job(Ok(tx));
+            ended.push(end);
+            let closed = match &error {
+                None => self.statement("RELEASE job"),
+                Some(_) if self.connection.is_autocommit() => Ok(()),
+                Some(_) => {
+                    self.statement("ROLLBACK TO job").and_then(|()| self.statement("RELEASE job"))
                 }
-                Ran::Undo(end) => {
-                    tx.wakes.truncate(told);
-                    let undone = self
-                        .statement("ROLLBACK TO job")
-                        .and_then(|()| self.statement("RELEASE job"));
-                    if let Err(error) = undone {
-                        tracing::error!(%error, "cannot undo a savepoint");
-                    }
-                    end();
-                }
+            };
+            if error.is_some() {
+                tx.wakes.truncate(told);
+            }
+            if let Err(error) = closed {
+                return Some(error);
+            }
+            // On some errors, a full disk among them, SQLite rolls back everything by itself. Going on would
+            // then run the next operation in a transaction of its own.
+            if self.connection.is_autocommit() {
+                return Some(error.unwrap_or_else(|| {
+                    StoreError::Corrupt("the transaction ended before its commit".into())
+                }));
             }
         }
-        let failure = self.statement("COMMIT").err();
-        if let Some(error) = &failure {
-            tracing::error!(%error, jobs = ended.len(), "a commit failed; nothing of it took effect");
-            // Fails where SQLite has rolled back by itself, which is what is wanted.
-            let _ = self.statement("ROLLBACK");
-        }
-        metrics::histogram!("store_commit_seconds").record(started.elapsed().as_secs_f64());
-        metrics::histogram!("store_commit_jobs").record(ended.len() as f64);
-        for end in ended {
-            end(failure.clone());
-        }
-        if failure.is_none() {
-            for wake in tx.wakes {
-                // No subscriber is fine: they look at the tables when they start.
-                let _ = self.wakes.send(wake);
-            }
-        }
+        None
     }
 
     /// BEGIN failed, so nothing that waits can run: tell everyone rather than let them hang.
@@ -393,13 +471,16 @@ impl Writing {
             let Lanes { accept, turn, .. } = &mut *lanes;
             accept.drain(..).chain(turn.drain(..)).collect()
         };
-        // Dropped jobs answer `Closed` to their callers, which is transient.
-        drop(jobs);
+        for job in jobs {
+            (job(Err(error.clone())).end)(Some(error.clone()));
+        }
     }
 
-    fn tidy(&self) -> bool {
+    /// One slice of housekeeping. Answers whether there is more, and how long to leave it while busy.
+    fn tidy(&mut self) -> (bool, Duration) {
         let now = self.clock.now().as_millisecond();
-        match housekeeping::slice(&self.connection, now) {
+        let started = Instant::now();
+        let more = match housekeeping::slice(&self.connection, now, self.pace) {
             Ok(more) => {
                 self.bound_the_log();
                 more
@@ -408,7 +489,12 @@ impl Writing {
                 tracing::error!(%error, "housekeeping failed and will be tried again");
                 false
             }
+        };
+        let took = started.elapsed();
+        if more {
+            self.pace = self.pace.after(took);
         }
+        (more, HOUSEKEEPING_EVERY.max(took * HOUSEKEEPING_PAUSE))
     }
 
     fn bound_the_log(&self) {
@@ -416,10 +502,17 @@ impl Writing {
         let pages = path
             .and_then(|p| p.metadata().ok())
             .map_or(0, |m| i64::try_from(m.len() / 8192).unwrap_or(i64::MAX));
-        if pages > WAL_PAGES_MAX
-            && let Err(error) = checkpoint(&self.connection, "TRUNCATE")
-        {
+        if pages <= WAL_PAGES_MAX {
+            return;
+        }
+        // A reader in the middle of a query keeps the log from being restarted; no accept waits for it.
+        let patience = |time| self.connection.busy_timeout(time).map_err(StoreError::from);
+        let restarted = patience(Duration::from_millis(20))
+            .and_then(|()| checkpoint(&self.connection, "TRUNCATE"))
+            .and_then(|()| patience(BUSY_TIMEOUT));
+        if let Err(error) = restarted {
             tracing::warn!(%error, "the write-ahead log is large and could not be restarted");
+            let _ = patience(BUSY_TIMEOUT);
         }
     }
 
@@ -440,28 +533,218 @@ fn checkpoint(connection: &Connection, mode: &str) -> Result<()> {
     Ok(())
 }
 
-/// Copies the write-ahead log into the database file whenever it has grown, without ever holding up
-/// the writer: PASSIVE takes no lock that a writer needs.
-fn checkpoint_until_stopped(connection: &Connection, queue: &Queue) {
-    let mut lanes = queue.lock();
-    loop {
-        if lanes.stopping {
-            return;
-        }
-        // Woken early by every submission, so the time is what decides.
-        let until = Instant::now() + Duration::from_millis(500);
-        while !lanes.stopping && Instant::now() < until {
-            let left = until.saturating_duration_since(Instant::now());
-            lanes = queue
-                .changed
-                .wait_timeout(lanes, left)
+impl Checkpoints {
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.stopping.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Copies the write-ahead log into the database file whenever it has grown, without ever holding up
+    /// the writer: PASSIVE takes no lock that a writer needs.
+    fn copy_until_stopped(&self, connection: &Connection) {
+        let mut copied = 0;
+        let mut stopping = self.lock();
+        while !*stopping {
+            stopping = self
+                .stopped
+                .wait_timeout(stopping, CHECKPOINT_EVERY)
                 .unwrap_or_else(|poisoned| poisoned.into_inner())
                 .0;
+            let commits = self.commits.load(Ordering::Relaxed);
+            if *stopping || commits == copied {
+                continue;
+            }
+            drop(stopping);
+            match checkpoint(connection, "PASSIVE") {
+                Ok(()) => copied = commits,
+                Err(error) => tracing::warn!(%error, "a checkpoint failed and will be tried again"),
+            }
+            stopping = self.lock();
         }
-        drop(lanes);
-        if let Err(error) = checkpoint(connection, "PASSIVE") {
-            tracing::warn!(%error, "a checkpoint failed and will be tried again");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        EventId, InstanceId, SystemClock,
+        store::{PendingEvent, Store},
+    };
+    use futures_util::future::join_all;
+    use std::sync::mpsc;
+
+    fn open() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), Arc::new(SystemClock)).unwrap();
+        (dir, store)
+    }
+
+    /// Holds the writer inside a transaction until the sender is dropped, so that what is submitted
+    /// meanwhile shares the next ones.
+    fn hold(store: &Store) -> mpsc::Sender<()> {
+        let (release, released) = mpsc::channel::<()>();
+        let (enter, entered) = mpsc::channel();
+        store.submit(
+            Lane::Turn,
+            move |_| {
+                let _ = enter.send(());
+                let _ = released.recv();
+                Ok(())
+            },
+            |_| (),
+        );
+        entered.recv().unwrap();
+        release
+    }
+
+    fn put(tx: &Tx<'_>, key: &str, bytes: i64) -> Result<()> {
+        tx.run("INSERT INTO meta (key, value) VALUES (?1, randomblob(?2))", (key, bytes))?;
+        Ok(())
+    }
+
+    async fn kept(store: &Store) -> Vec<String> {
+        store
+            .write(Lane::Turn, |tx| {
+                let mut query =
+                    tx.conn.prepare("SELECT key FROM meta WHERE key LIKE 'k%' ORDER BY key")?;
+                Ok(query.query_map((), |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+            })
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_called_that_and_what_was_told_is_true() {
+        let (_dir, store) = open();
+        let limit = |pages: &'static str| {
+            store.write(Lane::Turn, move |tx| {
+                let sql = format!("PRAGMA max_page_count = {pages}");
+                Ok(tx.conn.query_row(&sql, (), |row| row.get::<_, i64>(0))?)
+            })
+        };
+        let pages = store
+            .write(Lane::Turn, |tx| {
+                Ok(tx.conn.query_row("PRAGMA page_count", (), |row| row.get::<_, i64>(0))?)
+            })
+            .await
+            .unwrap();
+        limit(Box::leak((pages + 30).to_string().into_boxed_str())).await.unwrap();
+        let release = hold(&store);
+        let calls: Vec<_> = (0..60)
+            .map(|n| {
+                let key = format!("k{n:02}");
+                let lane = if n % 2 == 0 { Lane::Accept } else { Lane::Turn };
+                let store = store.clone();
+                async move {
+                    let name = key.clone();
+                    (key, store.write(lane, move |tx| put(tx, &name, 12_000)).await)
+                }
+            })
+            .collect();
+        // Submitted when first polled.
+        let calls = tokio::spawn(join_all(calls));
+        tokio::task::yield_now().await;
+        drop(release);
+        let mut told = Vec::new();
+        for (key, outcome) in calls.await.unwrap() {
+            match outcome {
+                Ok(()) => told.push(key),
+                Err(error) => assert!(matches!(error, StoreError::DiskFull), "{error:?}"),
+            }
         }
-        lanes = queue.lock();
+        told.sort();
+        assert!(told.len() < 60, "the disk was never full");
+        assert_eq!(kept(&store).await, told);
+        limit("1000000").await.unwrap();
+        store.write(Lane::Accept, |tx| put(tx, "k99", 12_000)).await.unwrap();
+        assert_eq!(kept(&store).await.len(), told.len() + 1, "and goes on when there is room");
+    }
+
+    #[tokio::test]
+    async fn an_operation_that_panics_fails_alone() {
+        let (_dir, store) = open();
+        let release = hold(&store);
+        let calling = store.clone();
+        let calls = tokio::spawn(async move {
+            let before = calling.write(Lane::Turn, |tx| put(tx, "k1", 10));
+            let panics = calling.write(Lane::Turn, |tx| -> Result<()> {
+                put(tx, "k2", 10)?;
+                panic!("a bug")
+            });
+            let after = calling.write(Lane::Turn, |tx| put(tx, "k3", 10));
+            tokio::join!(before, panics, after)
+        });
+        tokio::task::yield_now().await;
+        drop(release);
+        let (before, panics, after) = calls.await.unwrap();
+        assert!(before.is_ok() && after.is_ok());
+        assert!(matches!(panics, Err(StoreError::Corrupt(_))), "{panics:?}");
+        assert_eq!(kept(&store).await, ["k1", "k3"]);
+    }
+
+    #[tokio::test]
+    async fn only_what_was_committed_is_told_of() {
+        let (_dir, store) = open();
+        let mut wakes = store.wakes();
+        let event =
+            |n| Wake::Event(PendingEvent { event: EventId(n), instance: InstanceId(n), due_at: 0 });
+        let _ = store
+            .write(Lane::Turn, move |tx| {
+                tx.wake(event(1));
+                Err::<(), _>(StoreError::NotFound("undone".into()))
+            })
+            .await;
+        store
+            .write(Lane::Turn, move |tx| {
+                tx.wake(event(2));
+                Ok(())
+            })
+            .await
+            .unwrap();
+        assert_eq!(wakes.recv().await.unwrap(), event(2));
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_mail_does_not_keep_handlers_from_being_committed() {
+        let (_dir, store) = open();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let release = hold(&store);
+        for lane in [Lane::Accept, Lane::Turn] {
+            for _ in 0..100 {
+                let order = order.clone();
+                store.submit(
+                    lane,
+                    move |_| {
+                        order.lock().unwrap().push(lane);
+                        Ok(())
+                    },
+                    |_| (),
+                );
+            }
+        }
+        drop(release);
+        kept(&store).await;
+        let order = order.lock().unwrap();
+        let turns = order[..20].iter().filter(|lane| **lane == Lane::Turn).count();
+        assert!((9..=11).contains(&turns), "{order:?}");
+    }
+
+    #[tokio::test]
+    async fn what_comes_after_closing_is_turned_away_and_what_came_before_is_kept() {
+        let (dir, store) = open();
+        let release = hold(&store);
+        let writing = tokio::spawn({
+            let store = store.clone();
+            async move { store.write(Lane::Turn, |tx| put(tx, "k1", 10)).await }
+        });
+        tokio::task::yield_now().await;
+        drop(release);
+        let (written, ()) = tokio::join!(writing, store.close());
+        written.unwrap().unwrap();
+        let late = store.write(Lane::Turn, |tx| put(tx, "k2", 10)).await;
+        assert!(matches!(late, Err(StoreError::Closed)));
+        drop(store);
+        let again = Store::open(dir.path(), Arc::new(SystemClock)).unwrap();
+        assert_eq!(kept(&again).await, ["k1"]);
     }
 }

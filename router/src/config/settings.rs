@@ -313,6 +313,21 @@ impl AgentConfig {
         }
     }
 
+    /// An agent of a kind the program brings along, under the kind's own name.
+    pub fn of_kind(kind: &str, domains: &[String]) -> Self {
+        Self {
+            addresses: domains.iter().map(|domain| format!("{kind}@{domain}")).collect(),
+            kind: kind.into(),
+            ..Self::receptionist(kind)
+        }
+    }
+
+    /// What is reviewed of its mail. Agents written as code say what their author made them say;
+    /// `approval` in the file puts a person before them.
+    pub fn effective_approval(&self) -> Approval {
+        self.approval.unwrap_or(Approval::None)
+    }
+
     /// A receptionist with every setting but the addresses, of which it has none.
     pub(super) fn receptionist(name: &str) -> Self {
         Self {

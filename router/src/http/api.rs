@@ -7,7 +7,7 @@ use super::{
         ReviewView,
     },
 };
-use crate::{config::RECEPTIONIST, desk::Desk, directory::Known};
+use crate::{desk::Desk, directory::Known};
 use axum::{
     Json, Router,
     body::Body,
@@ -19,7 +19,7 @@ use axum::{
 use data_encoding::BASE64;
 use frontdesk_agents::{
     ApprovalId, ConversationId, Draft, DraftAttachment, EventId, MessageId, OutboxId,
-    gate::{Actor, Approval},
+    gate::Actor,
     store::{AgentSummary, Compose},
 };
 use frontdesk_smtp::{address::Mailbox, read};
@@ -243,12 +243,7 @@ async fn reject(State(desk): State<Arc<Desk>>, Id(id): Id, Said(verdict): Said<V
 fn view(known: &Known, summaries: &[AgentSummary]) -> Option<AgentView> {
     let config = &known.config;
     let summary = summaries.iter().find(|summary| summary.name == config.name)?;
-    let approval = match (config.approval, config.kind == RECEPTIONIST) {
-        (Some(approval), _) => approval,
-        (None, true) => Approval::None,
-        (None, false) => Approval::All,
-    };
-    Some(AgentView::new(config, approval.as_str(), summary))
+    Some(AgentView::new(config, config.effective_approval().as_str(), summary))
 }
 
 async fn agents(State(desk): State<Arc<Desk>>) -> Answer<Response> {

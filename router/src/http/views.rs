@@ -24,6 +24,8 @@ pub struct ConversationLine {
     pub agent: String,
     pub from: String,
     pub subject: String,
+    /// What was proven about the sender of the newest received mail.
+    pub verdict: Option<String>,
     pub queue: String,
     pub why: String,
     pub channel: String,
@@ -42,6 +44,7 @@ impl From<ConversationSummary> for ConversationLine {
             agent: c.agent,
             from: c.people.first().cloned().unwrap_or_default(),
             subject: c.subject,
+            verdict: c.verdict,
             queue: c.queue,
             why: c.review_why,
             channel: c.channel,

@@ -90,13 +90,10 @@ impl Incoming {
         envelope: Envelope,
         message: Vec<u8>,
     ) -> Result<Reply, Reply> {
-        let structure = guard::check(&message).map_err(|refusal| {
+        guard::check(&message).map_err(|refusal| {
             metrics::counter!("mail_guarded_total", "reason" => refusal.label()).increment(1);
             refused(&refusal.reply())
         })?;
-        if structure.is_looping() {
-            return Err(reply(554, (4, 6), "Too many Received fields: this mail is in a loop"));
-        }
         let now = self.store.clock().now();
         let authentication = self.authenticate(peer, &envelope, &message, now).await;
         let (verdict, quarantine) = self.judge(&authentication)?;
@@ -250,6 +247,7 @@ impl Incoming {
             let ours: Vec<&str> = ours.iter().map(String::as_str).collect();
             let layers = mail.layers(&ours);
             let new_text = layers.new_text().into_owned();
+            let own_words = layers.own_words().into_owned();
             let layers = stored_layers(&layers)?;
             recipients.push(ArrivalRecipient {
                 address: to.key(),
@@ -258,6 +256,7 @@ impl Incoming {
                 route: target.route,
                 own_references: target.own_references,
                 new_text,
+                own_words,
                 layers,
             });
         }
@@ -290,7 +289,6 @@ impl Incoming {
                 let ids = mail.in_reply_to.iter().chain(mail.references.iter().rev());
                 let own_references = ids
                     .filter_map(|id| token::own_message_id(keys, name, &route.domain, id))
-                    .map(|reference| Reference(reference.0))
                     .collect();
                 Ok(Target {
                     agent: known.id,
@@ -301,9 +299,9 @@ impl Incoming {
                             Some(tag) => AddressRoute::Tag(tag.as_str().to_owned()),
                             None => AddressRoute::Plain,
                         },
-                        Meaning::Reply(r) => AddressRoute::Reply(Reference(r.0)),
-                        Meaning::ExpiredReply(r) => AddressRoute::ExpiredReply(Reference(r.0)),
-                        Meaning::Bounce(r) => AddressRoute::Bounce(Reference(r.0)),
+                        Meaning::Reply(r) => AddressRoute::Reply(r),
+                        Meaning::ExpiredReply(r) => AddressRoute::ExpiredReply(r),
+                        Meaning::Bounce(r) => AddressRoute::Bounce(r),
                     },
                     own_references,
                 })

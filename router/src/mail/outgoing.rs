@@ -168,7 +168,7 @@ impl Renderer {
     pub fn render(&self, store: &Store, mail: &OutgoingMail) -> anyhow::Result<Vec<u8>> {
         let (agent, domain, display_name) = self.identity(mail)?;
         let keys = self.directory.keys();
-        let reference = token::Reference(mail.reference.0);
+        let reference = mail.reference;
         let expiry = self.directory.expiry(Day::of(mail.released_at));
         let from = Mailbox {
             name: HeaderText::lossy(display_name),
@@ -216,7 +216,7 @@ impl Renderer {
     pub fn reverse_path(&self, mail: &OutgoingMail) -> anyhow::Result<AddrSpec> {
         let (agent, domain, _) = self.identity(mail)?;
         let expiry = self.directory.expiry(Day::of(mail.released_at));
-        let reference = token::Reference(mail.reference.0);
+        let reference = mail.reference;
         let address =
             token::bounce_address(&self.directory.keys(), agent, domain, reference, expiry);
         Ok(AddrSpec::parse(&address)?)

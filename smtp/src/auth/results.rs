@@ -20,7 +20,8 @@ pub fn authentication_results(authentication: &Authentication, authserv_id: &str
     let mut out = String::with_capacity(512);
     push_value(&mut out, authserv_id);
     if a.local {
-        out.push_str(";\r\n\tauth=pass reason=\"local submission\"");
+        // Nothing was checked (RFC 8601 section 2.2).
+        out.push_str("; none");
         return out;
     }
     let _ = write!(out, ";\r\n\tiprev={} policy.iprev=", a.iprev.result.as_str());

@@ -27,12 +27,19 @@ struct Level {
 struct Scan {
     totals: Totals,
     fruitless: usize,
+    tangled: bool,
 }
 
 pub(super) fn scan(raw: &[u8]) -> Result<Structure, Refusal> {
-    let mut scan = Scan { totals: Totals::default(), fruitless: 0 };
+    Ok(scan_whole(raw)?.0)
+}
+
+/// Scans, and says too whether a multipart was closed while a message inside it was open. There
+/// mail-parser gives up with the parts it has; built with debug assertions it panics.
+pub(super) fn scan_whole(raw: &[u8]) -> Result<(Structure, bool), Refusal> {
+    let mut scan = Scan { totals: Totals::default(), fruitless: 0, tangled: false };
     scan.message(raw, 0, ENCODED_MESSAGE_DEPTH, true)?;
-    Ok(scan.totals.structure)
+    Ok((scan.totals.structure, scan.tangled))
 }
 
 impl Scan {
@@ -119,7 +126,10 @@ impl Scan {
                             let boundary = level.boundary.take();
                             level = Level { boundary, holds_message: false, ..outer };
                         }
-                        _ => return Ok(()),
+                        _ => {
+                            self.tangled = true;
+                            return Ok(());
+                        }
                     }
                 }
                 let (last, next) = after_boundary(data, pos);
@@ -127,6 +137,7 @@ impl Scan {
                 if !last {
                     break;
                 }
+                self.tangled |= level.kind == Kind::Message;
                 // The multipart is closed; the one around it goes on at its next boundary.
                 let Some(outer) = stack.pop() else { return Ok(()) };
                 level = Level { holds_message: false, ..outer };

@@ -12,7 +12,7 @@ use mail_parser::{
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
-use super::{hidden::Scrubber, is_bidi};
+use super::{hidden::Scrubber, is_bidi, text::start};
 
 /// Octets of a safe name. Most file systems allow 255; the rest is for a path or a counter.
 pub const NAME_OCTETS: usize = 120;
@@ -204,15 +204,6 @@ fn cut(name: &str) -> String {
         name.rfind('.').map(|at| &name[at..]).filter(|extension| extension.len() <= EXTENSION);
     let extension = extension.unwrap_or_default();
     format!("{}{extension}", start(name, NAME_OCTETS - extension.len()).trim_end())
-}
-
-/// The longest start of `text` of at most `octets` that ends between characters.
-fn start(text: &str, octets: usize) -> &str {
-    let mut end = octets.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 /// Names that Windows gives to devices, with any extension.

@@ -34,10 +34,9 @@ pub use self::{
     attachment::{Attachment, NAME_OCTETS, safe_name},
     automatic::Automatic,
     hidden::{Hidden, Hiding},
-    html::HTML_READ,
     ids::{ID_OCTETS, IDS},
     quotes::{Kind, Layers, Segment},
-    text::Source,
+    text::{Source, TEXT_KEPT},
 };
 
 /// Characters of a subject that are kept; RFC 5322 section 2.1.1 limits a line to 998.
@@ -75,6 +74,8 @@ pub struct ReadMail {
     pub is_report: bool,
     /// Text that readers do not see.
     pub hidden: Vec<Hidden>,
+    /// Whether text or HTML was longer than [`TEXT_KEPT`] and is not all here.
+    pub cut: bool,
     #[serde(skip)]
     marks: Vec<Mark>,
 }
@@ -132,6 +133,7 @@ pub fn read(raw: &[u8]) -> ReadMail {
         automatic: automatic::marks(&message, raw),
         is_report: is_report(&message),
         hidden: body.hidden,
+        cut: body.cut,
         marks: body.marks,
     }
 }
@@ -146,7 +148,8 @@ fn is_report(message: &Message<'_>) -> bool {
 
 fn bare(raw: &[u8]) -> ReadMail {
     let mut hidden = Vec::new();
-    let text = text::clean(&String::from_utf8_lossy(raw), &mut hidden);
+    let kept = &raw[..raw.len().min(TEXT_KEPT)];
+    let text = text::clean(&String::from_utf8_lossy(kept), &mut hidden);
     ReadMail {
         message_id: None,
         in_reply_to: Vec::new(),
@@ -165,6 +168,7 @@ fn bare(raw: &[u8]) -> ReadMail {
         automatic: Vec::new(),
         is_report: false,
         hidden,
+        cut: kept.len() < raw.len(),
         marks: Vec::new(),
     }
 }

@@ -11,6 +11,10 @@ use super::{
     html::{self, Converted, Mark},
 };
 
+/// Octets of text, and of HTML, that are kept. Far above what people write; what is longer stays
+/// in the raw message.
+pub const TEXT_KEPT: usize = 8 * 1024 * 1024;
+
 /// What a readable text was made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -27,6 +31,7 @@ pub(super) struct Body {
     pub html: Option<String>,
     pub hidden: Vec<Hidden>,
     pub marks: Vec<Mark>,
+    pub cut: bool,
 }
 
 pub(super) fn body(message: &Message<'_>, raw: &[u8]) -> Body {
@@ -36,23 +41,27 @@ pub(super) fn body(message: &Message<'_>, raw: &[u8]) -> Body {
         html: None,
         hidden: Vec::new(),
         marks: Vec::new(),
+        cut: false,
     };
     for part in message.html_bodies() {
         if let PartType::Html(text) = &part.body {
-            body.html.get_or_insert_default().push_str(text);
+            let html = body.html.get_or_insert_default();
+            let kept = start(text, TEXT_KEPT.saturating_sub(html.len()));
+            html.push_str(kept);
+            body.cut |= kept.len() < text.len();
         }
     }
-    let mut from_html = None;
-    let mut plain_only = String::new();
     for part in message.text_bodies() {
         let (text, marks) = match &part.body {
             PartType::Text(text) => {
-                let text = plain(part, text, raw, &mut body.hidden);
-                plain_only.push_str(&text);
-                (text, Vec::new())
+                let kept = start(text, TEXT_KEPT.saturating_sub(body.text.len()));
+                body.cut |= kept.len() < text.len();
+                (plain(part, kept, raw, &mut body.hidden), Vec::new())
             }
             PartType::Html(html) => {
-                let mut converted = html::to_text(html);
+                let kept = start(html, TEXT_KEPT.saturating_sub(body.text.len()));
+                body.cut |= kept.len() < html.len();
+                let mut converted = html::to_text(kept);
                 body.hidden.append(&mut converted.hidden);
                 body.source = Source::Html;
                 (converted.text, converted.marks)
@@ -75,14 +84,20 @@ pub(super) fn body(message: &Message<'_>, raw: &[u8]) -> Body {
         }));
         body.text.push_str(&text);
     }
-    let rich = body.html.as_deref().filter(|_| body.source != Source::Html);
-    if let Some(rich) = rich {
-        from_html = Some(html::to_text(rich));
-    }
-    if let Some(converted) = from_html {
+    let rich = body.html.as_deref().filter(|_| body.source != Source::Html).map(html::to_text);
+    if let Some(converted) = rich {
         choose(&mut body, converted);
     }
     body
+}
+
+/// The longest start of `text` of at most `octets` that ends between characters.
+pub(super) fn start(text: &str, octets: usize) -> &str {
+    let mut end = octets.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// Between a plain and an HTML version: the plain one, unless it says nothing.
@@ -93,12 +108,8 @@ fn choose(body: &mut Body, mut converted: Converted) {
         body.marks = converted.marks;
         body.source = Source::Html;
     } else if diverge(&body.text, &converted.text) {
-        let mut end = converted.text.len().min(HIDDEN_KEPT);
-        while !converted.text.is_char_boundary(end) {
-            end -= 1;
-        }
-        converted.text.truncate(end);
-        body.hidden.push(Hidden { how: Hiding::Divergence, text: converted.text });
+        let text = start(&converted.text, HIDDEN_KEPT).to_string();
+        body.hidden.push(Hidden { how: Hiding::Divergence, text });
     }
 }
 
@@ -146,7 +157,7 @@ fn undeclared(
     std::str::from_utf8(&bytes)
         .is_err()
         .then(|| charset_decoder(b"windows-1252"))?
-        .map(|f| f(&bytes))
+        .map(|decode| decode(&bytes[..bytes.len().min(TEXT_KEPT)]))
 }
 
 /// Plain text with LF line ends and without what readers do not see, which goes to `hidden`.

@@ -2,7 +2,7 @@
 //!
 //! What always holds: the sum of all reservations stays within the limit, and a [`MessageBuffer`]
 //! never has more capacity than it has reserved. Buffers double only while they are small and then
-//! grow by [`STEP_MAX`], so a message of 25 MB costs about 25 MB and not twice that.
+//! grow by 1 MiB, so a message of 25 MB costs about 25 MB and not twice that.
 
 use std::fmt;
 use std::sync::Arc;
@@ -156,9 +156,13 @@ impl MessageBuffer {
     fn grow(&mut self, needed: usize) -> bool {
         let have = self.bytes.capacity();
         let wanted = needed.max((have + have.clamp(STEP_MIN, STEP_MAX)).min(self.max));
-        // Reserved before it is allocated, so that the sum never exceeds the limit.
-        self.reservation.grow(wanted - have)
-            && self.bytes.try_reserve_exact(wanted - self.bytes.len()).is_ok()
+        // Reserved before it is allocated, so that the sum never exceeds the limit. What is left of
+        // the budget may still hold this message without room to grow.
+        [wanted, needed].into_iter().any(|capacity| {
+            self.reservation.grow(capacity - have) && {
+                self.bytes.try_reserve_exact(capacity - self.bytes.len()).is_ok()
+            }
+        })
     }
 }
 

@@ -11,6 +11,8 @@
 //! Left out: BDAT, and repairing what was sent, except for lone LFs where [`BareLf::Normalise`]
 //! asks for it.
 
+use std::fmt;
+
 use memchr::{memchr2, memchr3};
 
 use super::budget::MessageBuffer;
@@ -32,8 +34,7 @@ pub enum LineViolation {
 pub const DRAIN_FACTOR: usize = 32;
 
 /// Cuts command lines. After a bare CR or LF the position in the dialogue is a matter of opinion,
-/// so the caller is expected to hang up on those two.
-#[derive(Debug)]
+/// so the caller is expected to hang up on those two. `Debug` leaves the content out.
 pub struct LineFramer {
     line: Vec<u8>,
     /// Octets of this line so far, kept or not.
@@ -111,6 +112,12 @@ impl LineFramer {
     fn finish(&mut self, outcome: Result<(), LineViolation>) -> Result<(), LineViolation> {
         self.complete = true;
         outcome
+    }
+}
+
+impl fmt::Debug for LineFramer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LineFramer").field("octets", &self.seen).finish_non_exhaustive()
     }
 }
 
@@ -240,6 +247,12 @@ impl DataFramer {
                     at = stop;
                     match input.get(at) {
                         None => break,
+                        // The usual end of a line, in one step.
+                        Some(b'\r') if input.get(at + 1) == Some(&b'\n') => {
+                            at += 2;
+                            self.line_len = 0;
+                            self.position = Position::LineStart;
+                        }
                         Some(b'\r') => {
                             at += 1;
                             self.position = Position::TextCr;

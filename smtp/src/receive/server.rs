@@ -1,4 +1,4 @@
-//! Sockets, clocks and TLS around the [`Session`].
+//! Sockets, clocks and TLS around the [`Session`](super::session::Session).
 //!
 //! The loop of a connection is: drain the session, then wait for input, the deadline or shutdown.
 //! While the backend is asked nothing is read, so a slow backend slows its own peer only.

@@ -117,6 +117,7 @@ async fn local_mail_is_verified_by_the_caller_but_still_well_formed() {
     assert_eq!(verdict(&a), Verdict::Local);
     assert!(verdict(&a).is_verified());
     assert_eq!(disposition(&a, &[]), Disposition::Accept(Verdict::Local));
+    assert_eq!(authentication_results(&a, "mx.desk.example"), "mx.desk.example; none");
     assert_eq!(a.from.unwrap().address, "ann@author.example");
 
     let twice = with_from("From: a@author.example\r\nFrom: b@author.example");

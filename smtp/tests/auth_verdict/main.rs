@@ -7,6 +7,7 @@ mod author;
 mod dkim;
 mod dmarc;
 mod dns;
+mod hostile;
 mod spf;
 
 use std::{net::IpAddr, time::Duration};

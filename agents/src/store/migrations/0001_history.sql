@@ -71,7 +71,7 @@ CREATE INDEX conversations_by_time ON conversations(last_message_at DESC, id DES
 CREATE INDEX conversations_by_queue ON conversations(queue, last_message_at DESC, id DESC)
     WHERE queue <> 'open';
 CREATE INDEX conversations_by_agent ON conversations(agent_id, last_message_at DESC, id DESC);
-CREATE INDEX conversations_by_instance ON conversations(instance_id);
+CREATE INDEX conversations_by_instance ON conversations(instance_id, last_message_at DESC);
 
 -- A member was admitted by us: we wrote to them, or they opened the conversation verified. An
 -- inbound Cc makes nobody a member.
@@ -135,7 +135,9 @@ CREATE TABLE mails (
     layers          TEXT,
     body_hash       BLOB,
     raw             BLOB,
-    size            INTEGER NOT NULL
+    size            INTEGER NOT NULL,
+    -- The sub-address it came to, which picks the instance where an agent allows it.
+    tag             TEXT
 ) STRICT;
 CREATE INDEX mails_by_rfc_id ON mails(rfc_message_id) WHERE rfc_message_id IS NOT NULL;
 
@@ -164,6 +166,7 @@ CREATE TABLE events (
     created_at  INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX events_by_instance ON events(instance_id, id);
+CREATE INDEX events_dead ON events(id) WHERE state = 'dead';
 
 -- The durable queue out. State: held, released, cancelled.
 CREATE TABLE outbox (
@@ -296,4 +299,6 @@ CREATE VIRTUAL TABLE message_search USING fts5(
     content = '', contentless_delete = 1,
     tokenize = 'unicode61 remove_diacritics 2'
 );
+-- Merges of eight segments instead of four: a third less rewriting for slightly longer look-ups.
+INSERT INTO message_search (message_search, rank) VALUES ('automerge', 8);
 INSERT INTO meta (key, value) VALUES ('searched_up_to', 0);

@@ -16,12 +16,15 @@ pub(super) struct Line {
 /// Marks counted before a line.
 const DEPTH: usize = 100;
 
-/// The first `most` lines, and the offset after them.
-pub(super) fn lines(text: &str, most: usize) -> (Vec<Line>, usize) {
+/// The first `most` lines within `octets`, and the offset after them.
+pub(super) fn lines(text: &str, most: usize, octets: usize) -> (Vec<Line>, usize) {
     let mut list = Vec::new();
     let mut start = 0;
     for raw in text.split_inclusive('\n').take(most) {
         let end = start + raw.len();
+        if end > octets {
+            break;
+        }
         let (depth, marks) = marks(raw);
         let body = &raw[marks..];
         let trimmed = body.trim();
@@ -59,7 +62,7 @@ mod tests {
     #[test]
     fn quote_marks_are_counted_however_they_are_spaced() {
         let check = |line: &str, depth: usize, content: &str| {
-            let (list, _) = lines(line, 1);
+            let (list, _) = lines(line, 1, 100);
             assert_eq!((list[0].depth, &line[list[0].content.clone()]), (depth, content));
         };
         check("> a\n", 1, "a");

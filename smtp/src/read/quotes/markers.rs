@@ -237,12 +237,39 @@ pub(super) fn begins_attribution(line: &str) -> bool {
     line.contains('@') || has_date(line)
 }
 
+/// Whether an attribution can end with this line: with a colon, or with "wrote" and a date or an
+/// address before it.
+pub(super) fn can_end(line: &str) -> bool {
+    let line = trim(line);
+    if line.ends_with([':', '：']) {
+        return true;
+    }
+    // The longest of the words is shorter.
+    let mut from = line.len().saturating_sub(40);
+    while !line.is_char_boundary(from) {
+        from += 1;
+    }
+    let tail = &line[from..];
+    // Clients that leave the colon out write no plain ASCII, but for "napsal(a)".
+    if tail.is_ascii() && !tail.ends_with(')') {
+        return false;
+    }
+    let tail = tail.to_lowercase();
+    WROTE_DENSE.iter().any(|verb| tail.ends_with(verb))
+        || WROTE.iter().any(|verb| ends_with_word(&tail, verb))
+}
+
+fn trim(line: &str) -> &str {
+    line.trim_matches(|c: char| {
+        c.is_whitespace()
+            || matches!(c, '*' | '_' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    })
+}
+
 /// Whether a joined line is an attribution, and whether so clearly that unmarked text below it is
 /// a quote.
 pub(super) fn attribution(joined: &str, opener: Opener) -> Option<bool> {
-    let line = joined.trim_matches(|c: char| {
-        c.is_whitespace() || matches!(c, '*' | '_' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    });
+    let line = trim(joined);
     let bare = line.trim_end_matches([':', '：', ' ', '\u{a0}']);
     let colon = bare.len() < line.len();
     let lower = bare.to_lowercase();
@@ -256,7 +283,7 @@ pub(super) fn attribution(joined: &str, opener: Opener) -> Option<bool> {
     let verb = verb_at_end
         || WROTE.iter().any(|verb| has_word(&lower, verb))
         || WROTE_DENSE.iter().any(|verb| lower.contains(verb));
-    if !colon && !(address || date) {
+    if !(colon || address || date) {
         return None;
     }
     let strong =

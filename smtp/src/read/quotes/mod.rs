@@ -5,8 +5,8 @@
 //! - taking too much for a quote is worse than taking too little. A forwarded mail is kept whole,
 //!   a single `wrote:` in a sentence quotes nothing, and where nothing new would be left,
 //!   [`Layers::new_text`] is the whole text;
-//! - time is linear in the text and in our own texts; only the first [`LINES`] lines are taken
-//!   apart, the rest counts as new.
+//! - time is linear in the text and in our own texts; only the first [`LINES`] lines and
+//!   [`OCTETS`] are taken apart, the rest counts as new.
 //!
 //! How quotes are found, in this order of trust: by content, against the mails we sent, whatever
 //! the client or language and however it was wrapped; by `>` marks; by what the client's HTML
@@ -29,6 +29,8 @@ use super::html::{Mark, MarkKind};
 
 /// Lines taken apart. Mail written by people stays far below.
 pub const LINES: usize = 50_000;
+/// Octets taken apart; a word of a text compared with ours takes some fifty octets of memory.
+pub const OCTETS: usize = 1024 * 1024;
 /// Lines of a quote kept with the answer after it; a longer single quote is history above a
 /// bottom-posted answer.
 pub const ANSWERED_LINES: usize = 6;
@@ -160,7 +162,7 @@ pub(super) fn split_marked<'t>(
     marks: &[Mark],
     ours: &[&str],
 ) -> Layers<'t> {
-    let (list, read) = lines(text, LINES);
+    let (list, read) = lines(text, LINES, OCTETS);
     let ours = Ours::new(ours);
     let coverage = ours.cover(text, &list);
     let mut splitter = Splitter {
@@ -347,32 +349,27 @@ impl Splitter<'_> {
     /// The end of an attribution that starts at `at`, and whether it is so clear that unmarked
     /// text below it is a quote.
     fn attribution(&self, at: usize) -> Option<(usize, bool)> {
+        let ends = (at..self.lines.len().min(at + 4))
+            .take_while(|line| !self.lines[*line].blank && self.lines[*line].depth == 0)
+            .find(|line| markers::can_end(self.content(*line)))?;
+        let octets = self.lines[ends].content.end - self.lines[at].content.start;
+        if octets > markers::ATTRIBUTION_OCTETS {
+            return None;
+        }
         let opener = markers::opener(self.content(at));
-        let mut joined = String::new();
-        for end in at..self.lines.len().min(at + 4) {
-            let line = &self.lines[end];
-            if line.blank || line.depth > 0 {
+        if ends > at {
+            // The attribution starts further down if another line opens one, or none does and this
+            // one holds neither name nor date.
+            let least = opener.max(markers::Opener::Maybe);
+            let later = (at + 1..=ends).any(|line| markers::opener(self.content(line)) >= least);
+            if later
+                || opener == markers::Opener::No && !markers::begins_attribution(self.content(at))
+            {
                 return None;
-            }
-            if end > at {
-                // The attribution starts further down if another line opens one.
-                if markers::opener(self.content(end)) >= opener.max(markers::Opener::Maybe) {
-                    return None;
-                }
-                joined.push(' ');
-            }
-            if joined.len() + line.content.len() > markers::ATTRIBUTION_OCTETS {
-                return None;
-            }
-            joined.push_str(self.content(end));
-            let continued = end == at
-                || opener > markers::Opener::No
-                || markers::begins_attribution(self.content(at));
-            if continued && let Some(strong) = markers::attribution(&joined, opener) {
-                return Some((end + 1, strong));
             }
         }
-        None
+        let joined = (at..=ends).map(|line| self.content(line)).collect::<Vec<_>>().join(" ");
+        markers::attribution(&joined, opener).map(|strong| (ends + 1, strong))
     }
 
     /// Labels unmarked history from `from` on. Mails within it are judged one by one; in one of

@@ -4,7 +4,11 @@
 //! the set is ours wherever lines were wrapped and whatever was put before them. Scripts without
 //! spaces count each character as a word. Links are left out: clients rewrite them.
 
-use std::{collections::HashSet, hash::BuildHasher, ops::Range};
+use std::{
+    collections::HashSet,
+    hash::{BuildHasher, BuildHasherDefault, Hasher},
+    ops::Range,
+};
 
 use super::lines::Line;
 
@@ -15,9 +19,12 @@ const WORDS: usize = 200_000;
 /// Words that unmarked lines must share with us to be a quote without any other sign.
 const UNMARKED: usize = 12;
 
+type Hashes = HashSet<u64, BuildHasherDefault<AsIs>>;
+
 pub(super) struct Ours {
-    runs: HashSet<u64>,
-    lines: HashSet<u64>,
+    runs: Hashes,
+    lines: Hashes,
+    /// Keyed at random: who writes mail must not be able to make words look like ours.
     hasher: std::hash::RandomState,
 }
 
@@ -47,7 +54,7 @@ pub(super) struct Verdict {
 impl Ours {
     pub fn new(texts: &[&str]) -> Ours {
         let mut ours =
-            Ours { runs: HashSet::new(), lines: HashSet::new(), hasher: Default::default() };
+            Ours { runs: Hashes::default(), lines: Hashes::default(), hasher: Default::default() };
         let mut left = WORDS;
         for text in texts {
             let mut words = Vec::new();
@@ -61,10 +68,10 @@ impl Ours {
                     }
                 });
                 if words.len() > from {
-                    ours.lines.insert(ours.hasher.hash_one(&words[from..]));
+                    ours.lines.insert(combine(&words[from..]));
                 }
             }
-            ours.runs.extend(words.windows(RUN).map(|run| ours.hasher.hash_one(run)));
+            ours.runs.extend(words.windows(RUN).map(combine));
         }
         ours
     }
@@ -84,7 +91,7 @@ impl Ours {
         let words = &mut coverage.words;
         let hashes: Vec<u64> = words.iter().map(|word| word.hash).collect();
         for (at, run) in hashes.windows(RUN).enumerate() {
-            if self.runs.contains(&self.hasher.hash_one(run)) {
+            if self.runs.contains(&combine(run)) {
                 for word in &mut words[at..at + RUN - 1] {
                     word.ours = true;
                     word.linked = true;
@@ -106,7 +113,7 @@ impl Ours {
                 || near(at.checked_sub(2))
                 || near(Some(at + 1))
                 || near(Some(at + 2));
-            if neighbours && self.lines.contains(&self.hasher.hash_one(&hashes[range.clone()])) {
+            if neighbours && self.lines.contains(&combine(&hashes[range.clone()])) {
                 for word in &mut coverage.words[range.clone()] {
                     word.ours = true;
                     word.linked = true;
@@ -171,7 +178,7 @@ impl Coverage {
             return Verdict { of_ours: false, tampered: false };
         }
         let first = counted().find(|at| self.words(*at).iter().any(|word| word.ours));
-        let last = counted().filter(|at| self.words(*at).iter().any(|word| word.ours)).last();
+        let last = counted().rfind(|at| self.words(*at).iter().any(|word| word.ours));
         let tampered = counted().any(|at| {
             let words = self.words(at);
             let inside = first.is_some_and(|f| at > f) && last.is_some_and(|l| at < l);
@@ -186,6 +193,34 @@ impl Coverage {
                 })
         });
         Verdict { of_ours: true, tampered }
+    }
+}
+
+/// A hash of hashes that are secret already, in order.
+fn combine(hashes: &[u64]) -> u64 {
+    hashes.iter().fold(hashes.len() as u64, |all, hash| {
+        let mixed = (all.rotate_left(23) ^ hash).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^ (mixed >> 29)
+    })
+}
+
+/// Uses a hash as it is.
+#[derive(Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
     }
 }
 
@@ -217,7 +252,11 @@ fn read(
         lower.clear();
         for c in line[start..].chars().take_while(|c| c.is_alphanumeric() && !is_dense(*c)) {
             rest += c.len_utf8();
-            lower.extend(c.to_lowercase());
+            if c.is_ascii() {
+                lower.push(c.to_ascii_lowercase());
+            } else {
+                lower.extend(c.to_lowercase());
+            }
         }
         let tail = &line[rest..];
         if (lower == "http" || lower == "https" || lower == "mailto") && tail.starts_with(':') {
@@ -225,7 +264,7 @@ fn read(
             rest += end.unwrap_or(tail.len());
             continue;
         }
-        word(offset + start..offset + rest, hasher.hash_one(&lower));
+        word(offset + start..offset + rest, hasher.hash_one(lower.as_str()));
     }
 }
 

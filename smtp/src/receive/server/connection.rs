@@ -132,7 +132,7 @@ impl<B: Backend> Connection<B> {
                         Ok(octets) => Input::Bytes(&buffer[..*octets]),
                     };
                     self.session.handle(input, now());
-                    self.count_octets();
+                    self.count();
                 }
                 // An error means that the server is gone, and this task with it.
                 Ok(()) = stopping.changed(), if !told => {
@@ -254,7 +254,18 @@ impl<B: Backend> Connection<B> {
         }
     }
 
-    fn count_octets(&mut self) {
+    /// Tells the limits and the metrics what the last input brought.
+    fn count(&mut self) {
+        for refusal in self.session.take_refusals() {
+            count_refusal(refusal.reason());
+            let peer = self.session.peer();
+            tracing::info!(
+                peer = %peer.addr,
+                helo = peer.helo.name(),
+                reason = refusal.reason(),
+                "refused"
+            );
+        }
         let octets = self.session.summary().octets;
         let new = octets - self.counted_octets;
         if new > 0 {
@@ -264,12 +275,12 @@ impl<B: Backend> Connection<B> {
         }
     }
 
-    fn log_end(&self, reason: CloseReason) {
+    fn log_end(&mut self, reason: CloseReason) {
+        self.count();
         if reason.is_refusal() {
             count_refusal(reason.reason());
         }
         let summary = self.session.summary();
-        let refused_in_session = summary.messages_refused;
         let peer = self.session.peer();
         tracing::info!(
             peer = %peer.addr,
@@ -281,7 +292,7 @@ impl<B: Backend> Connection<B> {
             recipients = summary.recipients_accepted,
             recipients_refused = summary.recipients_refused,
             messages = summary.messages_accepted,
-            messages_refused = refused_in_session,
+            messages_refused = summary.messages_refused,
             octets = summary.octets,
             "session ended"
         );

@@ -45,6 +45,8 @@ pub struct SessionConfig {
     pub junk_max: u32,
     /// Octets per second a message must keep up; Postfix's `smtpd_min_data_rate`.
     pub rate_min: u64,
+    /// How long a session may last in all; it ends between two commands. chasquid's is 20 minutes.
+    pub session_max: Duration,
     /// RFC 5321 section 4.5.3.2.7 asks for at least 5 minutes between commands.
     pub timeouts: Timeouts,
     /// Used near capacity; 10 s is Postfix's figure under stress.
@@ -66,6 +68,7 @@ impl SessionConfig {
             errors_max: 10,
             junk_max: 100,
             rate_min: 500,
+            session_max: Duration::from_secs(30 * 60),
             timeouts: Timeouts {
                 command: Duration::from_secs(300),
                 data: Duration::from_secs(600),

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use crate::receive::budget::{MemoryBudget, MessageBuffer, Overflow};
 use crate::receive::framer::{DataFramer, DataViolation};
 use crate::receive::hops;
-use crate::reply::{self, Reply};
+use crate::reply::Reply;
 
-use super::{Message, Output, Phase, Session, SessionConfig, Timeouts};
+use super::{Message, Output, Phase, Refusal, Session, SessionConfig, Timeouts};
 
 /// A message that is refused already is read to its end, but not further than this many times the
 /// size limit.
@@ -67,7 +67,7 @@ impl Session {
         if let Some(refusal) = refusal(&data, self.config.hops_max) {
             self.summary.messages_refused += 1;
             self.message_done();
-            return self.reply(&refusal);
+            return self.turn_down(refusal);
         }
         let (bytes, reservation) = data.buffer.into_parts();
         let envelope = transaction.envelope;
@@ -92,18 +92,17 @@ impl Session {
 }
 
 /// What is wrong with a message that has reached its true end.
-fn refusal(data: &Data, hops_max: usize) -> Option<Reply> {
-    match data.framer.violation() {
-        Some(DataViolation::LongLine) => return Some(reply::message_line_too_long()),
-        Some(DataViolation::BareCr | DataViolation::BareLf | DataViolation::Nul) => {
-            return Some(reply::bad_message_line_end());
+fn refusal(data: &Data, hops_max: usize) -> Option<Refusal> {
+    let form = data.framer.violation().map(|violation| match violation {
+        DataViolation::LongLine => Refusal::MessageLineLength,
+        DataViolation::BareCr | DataViolation::BareLf | DataViolation::Nul => {
+            Refusal::MessageLineEnd
         }
-        None => {}
-    }
-    match data.buffer.overflowed() {
-        Some(Overflow::TooBig) => return Some(reply::too_big()),
-        Some(Overflow::NoMemory) => return Some(reply::no_memory()),
-        None => {}
-    }
-    (hops::count_received(data.buffer.bytes()) > hops_max).then(reply::loop_detected)
+    });
+    let size = data.buffer.overflowed().map(|overflow| match overflow {
+        Overflow::TooBig => Refusal::MessageSize,
+        Overflow::NoMemory => Refusal::MemoryBudget,
+    });
+    let is_loop = || hops::count_received(data.buffer.bytes()) > hops_max;
+    form.or(size).or_else(|| is_loop().then_some(Refusal::MailLoop))
 }

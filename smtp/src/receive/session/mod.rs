@@ -41,7 +41,6 @@ use verbs::Transaction;
 const WAITING_MAX: usize = 1 << 20;
 
 /// Something that happened.
-#[derive(Debug)]
 pub enum Input<'a> {
     Bytes(&'a [u8]),
     /// The peer will send no more.
@@ -58,6 +57,24 @@ pub enum Input<'a> {
     TlsStarted(TlsInfo),
     /// The server stops: finish the message in flight, then say 421.
     Shutdown,
+}
+
+impl fmt::Debug for Input<'_> {
+    /// Octets of a peer are counted, not shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "Bytes({} octets)", bytes.len()),
+            Self::Eof => f.write_str("Eof"),
+            Self::Timeout => f.write_str("Timeout"),
+            Self::Mail(answer) => f.debug_tuple("Mail").field(answer).finish(),
+            Self::Recipient(answer, penalty) => {
+                f.debug_tuple("Recipient").field(answer).field(penalty).finish()
+            }
+            Self::Message(reply) => f.debug_tuple("Message").field(reply).finish(),
+            Self::TlsStarted(info) => f.debug_tuple("TlsStarted").field(info).finish(),
+            Self::Shutdown => f.write_str("Shutdown"),
+        }
+    }
 }
 
 /// Something to do. Questions are answered with the [`Input`] of the same name.
@@ -102,6 +119,7 @@ pub enum CloseReason {
     Quit,
     PeerClosed,
     Idle,
+    TooLong,
     TooSlow,
     Shutdown,
     TalkedTooEarly,
@@ -124,6 +142,7 @@ impl CloseReason {
             Self::Quit => "quit",
             Self::PeerClosed => "peer_closed",
             Self::Idle => "idle",
+            Self::TooLong => "too_long",
             Self::TooSlow => "too_slow",
             Self::Shutdown => "shutdown",
             Self::TalkedTooEarly => "talked_too_early",
@@ -175,14 +194,54 @@ enum Phase {
     Ended,
 }
 
-/// One connection's dialogue.
-#[derive(Debug)]
+/// Why a transaction, or a part of it, was refused without asking anybody. The session goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Too big by its own declaration, or once it was here.
+    MessageSize,
+    /// The memory for messages in flight is used up.
+    MemoryBudget,
+    /// A lone CR, a lone LF or a NUL in the message.
+    MessageLineEnd,
+    MessageLineLength,
+    MailLoop,
+    TooManyRecipients,
+}
+
+impl Refusal {
+    /// The label in logs and metrics.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::MessageSize => "message_size",
+            Self::MemoryBudget => "memory_budget",
+            Self::MessageLineEnd => "message_line_end",
+            Self::MessageLineLength => "message_line_length",
+            Self::MailLoop => "mail_loop",
+            Self::TooManyRecipients => "too_many_recipients",
+        }
+    }
+
+    fn reply(self) -> Reply {
+        match self {
+            Self::MessageSize => reply::too_big(),
+            Self::MemoryBudget => reply::no_memory(),
+            Self::MessageLineEnd => reply::bad_message_line_end(),
+            Self::MessageLineLength => reply::message_line_too_long(),
+            Self::MailLoop => reply::loop_detected(),
+            Self::TooManyRecipients => reply::too_many_recipients(),
+        }
+    }
+}
+
+/// One connection's dialogue. `Debug` leaves what the peer said out.
 pub struct Session {
     config: Arc<SessionConfig>,
     budget: Arc<MemoryBudget>,
     peer: Peer,
     tls_offered: bool,
     phase: Phase,
+    /// When the peer connected.
+    opened: Instant,
     /// When the phase began, or for [`Phase::Command`] when the last command was done.
     since: Instant,
     /// Replies are held back and nothing is read until then.
@@ -198,6 +257,17 @@ pub struct Session {
     closing: Option<CloseReason>,
     junk: u32,
     summary: Summary,
+    refusals: Vec<Refusal>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("peer", &self.peer)
+            .field("phase", &self.phase)
+            .field("summary", &self.summary)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Session {
@@ -216,6 +286,7 @@ impl Session {
             peer,
             tls_offered,
             phase: Phase::Greeting,
+            opened: now,
             since: now,
             paused_until: None,
             stressed: false,
@@ -228,6 +299,7 @@ impl Session {
             closing: None,
             junk: 0,
             summary: Summary::default(),
+            refusals: Vec::new(),
         }
     }
 
@@ -237,6 +309,11 @@ impl Session {
 
     pub fn summary(&self) -> Summary {
         self.summary
+    }
+
+    /// Refusals since the last call, to be counted.
+    pub fn take_refusals(&mut self) -> Vec<Refusal> {
+        std::mem::take(&mut self.refusals)
     }
 
     /// Whether the server is near capacity; it shortens the deadline.
@@ -258,13 +335,18 @@ impl Session {
         let timeouts = self.timeouts();
         match &self.phase {
             Phase::Greeting => Some(self.since + self.config.greet_delay),
-            Phase::Command => Some(self.since + timeouts.command),
+            Phase::Command => Some((self.since + timeouts.command).min(self.last_command())),
             Phase::Handshake => Some(self.since + timeouts.handshake),
             Phase::Data(data) => Some(data.deadline(timeouts, self.config.rate_min)),
             Phase::AskingMail(_) | Phase::AskingRecipient(_) | Phase::Storing | Phase::Ended => {
                 None
             }
         }
+    }
+
+    /// When the session must be over; a message under way is finished first.
+    fn last_command(&self) -> Instant {
+        self.opened + self.config.session_max
     }
 
     /// Takes one input. Drain [`poll`](Self::poll) afterwards.
@@ -389,6 +471,9 @@ impl Session {
                 self.reply(&Reply::plain(220, [banner]));
                 self.expect_command(now);
             }
+            Phase::Command if now >= self.last_command() => {
+                self.hang_up(reply::session_too_long(), CloseReason::TooLong);
+            }
             Phase::Command => self.hang_up(reply::idle(), CloseReason::Idle),
             Phase::Data(_) => self.hang_up(reply::too_slow(), CloseReason::TooSlow),
             // The handshake has begun, so a reply in clear text would be noise.
@@ -427,6 +512,12 @@ impl Session {
         if !matches!(self.phase, Phase::Ended) {
             reply.write_to(&mut self.replies);
         }
+    }
+
+    /// Refuses for a reason of the session's own.
+    fn turn_down(&mut self, refusal: Refusal) {
+        self.refusals.push(refusal);
+        self.reply(&refusal.reply());
     }
 
     fn hang_up(&mut self, reply: Reply, reason: CloseReason) {

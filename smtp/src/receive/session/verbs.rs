@@ -10,7 +10,7 @@ use crate::receive::framer::LineViolation;
 use crate::receive::limits::Penalty;
 use crate::reply::{self, Reply};
 
-use super::{CloseReason, Data, Output, Phase, Session};
+use super::{CloseReason, Data, Output, Phase, Refusal, Session};
 
 /// A mail transaction between MAIL and the end of DATA.
 #[derive(Debug)]
@@ -151,10 +151,10 @@ impl Session {
         }
         let declared = parameters.size.unwrap_or(0);
         if declared > self.config.size_max as u64 {
-            return self.reply(&reply::too_big());
+            return self.turn_down(Refusal::MessageSize);
         }
         if declared > self.budget.free() as u64 {
-            return self.reply(&reply::no_memory());
+            return self.turn_down(Refusal::MemoryBudget);
         }
         self.phase = Phase::AskingMail(Transaction::new(path, parameters));
         self.question = Some(Output::AskMail);
@@ -191,7 +191,7 @@ impl Session {
         // A bounce or other automatic message goes to one address; more of them are a spread.
         let max = if envelope.reverse_path.is_null() { 1 } else { self.config.recipients_max };
         if envelope.recipients.len() >= max {
-            return self.reply(&reply::too_many_recipients());
+            return self.turn_down(Refusal::TooManyRecipients);
         }
         let from = envelope.reverse_path.clone();
         self.question = Some(Output::AskRecipient { from, to: path.clone() });
