@@ -572,6 +572,34 @@ async fn a_copy_with_a_better_verdict_proves_the_first() {
 }
 
 #[tokio::test]
+async fn a_copy_sent_ahead_does_not_swallow_the_real_mail() {
+    let (desk, recorder, answer) = begun().await;
+    // Mallory saw Ann's mail on its way and is faster: under his own name, and under hers.
+    let real = answer.answer(ANN, "Please ship it.");
+    let mut copy = real.clone();
+    copy.from = MALLORY.into();
+    desk.take(&copy).await;
+    desk.take_as(MALLORY, &real).await;
+    assert_eq!(recorder.seen().len(), 1, "both wait for a person");
+
+    desk.take(&real).await;
+    let seen = recorder.last();
+    assert_eq!(seen.text.trim(), "Please ship it.");
+    assert_eq!((seen.key.clone(), seen.verdict), (state_key(&recorder), Verdict::Verified));
+    let conversation = desk.only_conversation().await;
+    let (mut hers, mut his) = (0, 0);
+    for message in of_role(&conversation, "human") {
+        match (message["from"].as_str().unwrap(), message["state"].as_str().unwrap()) {
+            (ANN, "admitted") => hers += 1,
+            (MALLORY, "held") => his += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((hers, his), (2, 1));
+    desk.stop().await;
+}
+
+#[tokio::test]
 async fn one_mail_to_two_agents_is_one_transaction_and_two_conversations() {
     let (desk, recorder) = recorded(&format!("{SUPPORT}{SALES}")).await;
     let letter = Letter::new(ANN, "support@desk.test, sales@desk.test", "To both of you.");
