@@ -10,6 +10,8 @@ use support::{Client, Letter, Server};
 
 const HEAD: &str = "From: a@localhost\r\nTo: hello@localhost\r\nSubject: x\r\n";
 
+type Attack = fn() -> Vec<u8>;
+
 /// 60,000 messages inside each other. mail-parser alone overflows its stack on it.
 fn nested_parts() -> Vec<u8> {
     let nested = "Content-Type: message/rfc822\r\n\r\n".repeat(60_000);
@@ -72,7 +74,7 @@ async fn messages_made_to_break_a_server_are_refused_in_bounded_memory() {
     assert!(reply.is(250), "{reply:?}");
     server.api.settle().await;
 
-    let attacks: [(&str, fn() -> Vec<u8>); 6] = [
+    let attacks: [(&str, Attack); 6] = [
         ("60,000 nested parts", nested_parts),
         ("2,000,000 empty parts", empty_parts),
         ("1,000,000 headers", headers),
