@@ -191,8 +191,9 @@ async fn a_million_sleeping_instances_add_nothing() {
         starts[1],
         build()
     );
-    // Less than the noise of one start against the next; a byte per instance would be 1 MB.
-    assert!(resident[1] <= resident[0] + 4 * 1024, "{resident:?}");
+    // A larger database fills more of SQLite's page caches, which have their own bound; up to 4 MiB is
+    // seen. The smallest thing one could keep per instance, a map entry, would be 48 MiB.
+    assert!(resident[1] <= resident[0] + 10 * 1024, "{resident:?}");
 }
 
 fn build() -> &'static str {
