@@ -5,7 +5,11 @@
 
 mod support;
 
-use frontdesk_agents::{Agent, Context, HandlerError, Mail, Trust, Verdict};
+use frontdesk_agents::{Agent, Clock, Context, HandlerError, Mail, Trust, Verdict};
+use frontdesk_smtp::testing::{
+    dns::Zone,
+    sign::{DkimOptions, TestKey, dkim_sign},
+};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -565,6 +569,144 @@ async fn a_copy_with_a_better_verdict_proves_the_first() {
     );
     assert!(recorder.last().key.starts_with("contact:"));
     desk.stop().await;
+}
+
+#[tokio::test]
+async fn a_copy_sent_ahead_does_not_swallow_the_real_mail() {
+    let (desk, recorder, answer) = begun().await;
+    // Mallory saw Ann's mail on its way and is faster: under his own name, and under hers.
+    let real = answer.answer(ANN, "Please ship it.");
+    let mut copy = real.clone();
+    copy.from = MALLORY.into();
+    desk.take(&copy).await;
+    desk.take_as(MALLORY, &real).await;
+    assert_eq!(recorder.seen().len(), 1, "both wait for a person");
+
+    desk.take(&real).await;
+    let seen = recorder.last();
+    assert_eq!(seen.text.trim(), "Please ship it.");
+    assert_eq!((seen.key.clone(), seen.verdict), (state_key(&recorder), Verdict::Verified));
+    let conversation = desk.only_conversation().await;
+    let (mut hers, mut his) = (0, 0);
+    for message in of_role(&conversation, "human") {
+        match (message["from"].as_str().unwrap(), message["state"].as_str().unwrap()) {
+            (ANN, "admitted") => hers += 1,
+            (MALLORY, "held") => his += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((hers, his), (2, 1));
+    desk.stop().await;
+}
+
+#[tokio::test]
+async fn one_mail_to_two_agents_is_one_transaction_and_two_conversations() {
+    let (desk, recorder) = recorded(&format!("{SUPPORT}{SALES}")).await;
+    let letter = Letter::new(ANN, "support@desk.test, sales@desk.test", "To both of you.");
+    let mut client = Client::connect(desk.smtp).await.unwrap();
+    let both = ["support@desk.test", "sales@desk.test", "SUPPORT@DESK.TEST"];
+    let reply = client.send(ANN, &both, &letter.bytes()).await.unwrap();
+    assert!(reply.is(250), "{reply:?}");
+    desk.api.settle().await;
+    assert_eq!(desk.api.conversations().await.len(), 2);
+    assert_eq!(recorder.seen().len(), 2);
+    assert!(recorder.seen().iter().all(|seen| seen.remembered.is_empty()));
+    // An answer of one of them does not reach the other.
+    let from_sales = desk.captured().into_iter().find(|a| a.reply_to().starts_with("sales+"));
+    desk.take(&from_sales.unwrap().answer(ANN, "Only to sales.")).await;
+    assert_eq!(recorder.last().remembered, ["To both of you."]);
+    let support = desk.states().into_iter().filter(|(_, state)| state.contains("Only to sales."));
+    assert_eq!(support.count(), 1);
+    desk.stop().await;
+}
+
+#[tokio::test]
+async fn a_carbon_copy_makes_nobody_a_member() {
+    let (desk, recorder) = recorded(SUPPORT).await;
+    let letter =
+        Letter::new(ANN, "support@desk.test", "Bob reads along.").header(format!("Cc: {BOB}"));
+    desk.take(&letter).await;
+    let answer = desk.answer();
+    assert_eq!(answer.header("Cc"), None);
+    let mut joined = answer.answer(BOB, "May I?");
+    joined.extra.push(format!("Cc: {ANN}"));
+    desk.take(&joined).await;
+    assert_eq!(last(&desk.only_conversation().await)["state"], "held");
+    assert_eq!(recorder.seen().len(), 1);
+    desk.stop().await;
+}
+
+#[tokio::test]
+async fn a_signature_proves_the_sender_wherever_the_mail_comes_from() {
+    let zone = zone()
+        .txt("signed.example", "v=spf1 ip4:192.0.2.1 -all")
+        .txt("_dmarc.signed.example", "v=DMARC1; p=reject")
+        .txt("key._domainkey.signed.example", &TestKey::ed25519().record());
+    let setup = Setup {
+        config: format!("[mail]\ndomains = [\"desk.test\"]\n{SUPPORT}"),
+        kinds: vec!["recorder"],
+        zone: Some(zone),
+        ..Setup::default()
+    };
+    let recorder = Recorder::default();
+    let desk = Desk::serve(setup, |desk| desk.kind("recorder", recorder.clone())).await;
+    let letter = Letter::new("dora@signed.example", "support@desk.test", "Forwarded to you.");
+    let signed = dkim_sign(
+        &letter.bytes(),
+        TestKey::ed25519(),
+        "signed.example",
+        "key",
+        &DkimOptions::default(),
+    );
+    let mut client = Client::connect(desk.smtp).await.unwrap();
+    let reply = client.send("fwd@evil.example", &["support@desk.test"], &signed).await.unwrap();
+    assert!(reply.is(250), "{reply:?}");
+    desk.api.settle().await;
+    assert_eq!(recorder.last().verdict, Verdict::Verified);
+
+    let tampered = String::from_utf8(signed).unwrap().replace("to you", "to thee");
+    let reply =
+        client.send("fwd@evil.example", &["support@desk.test"], tampered.as_bytes()).await.unwrap();
+    assert!(reply.is(550) && reply.text.starts_with("5.7.26"), "{reply:?}");
+    desk.stop().await;
+}
+
+#[tokio::test]
+async fn our_own_signature_proves_our_mail_to_others() {
+    let (ours, _, answer) = begun().await;
+    // Everything we say about ourselves in DNS, and an SPF record that does not help.
+    let keys = &ours.running().desk.keys;
+    let (selector, _) = keys.dkim("desk.test", ours.clock.now()).unwrap();
+    let mut zone = Zone::new()
+        .txt("desk.test", "v=spf1 -all")
+        .txt("_dmarc.desk.test", "v=DMARC1; p=reject; adkim=s");
+    for record in keys.dkim_records("desk.test", &selector).unwrap() {
+        zone = zone.txt(record.name.trim_end_matches('.'), &record.value);
+    }
+    let setup = Setup {
+        config: format!("[mail]\ndomains = [\"other.test\"]\n{SUPPORT}"),
+        kinds: vec!["recorder"],
+        zone: Some(zone),
+        ..Setup::default()
+    };
+    let recorder = Recorder::default();
+    let theirs = Desk::serve(setup, |desk| desk.kind("recorder", recorder.clone())).await;
+    let mut client = Client::connect(theirs.smtp).await.unwrap();
+    let to = ["support@other.test"];
+    let reply = client.send(&answer.reverse_path, &to, &answer.raw).await.unwrap();
+    assert!(reply.is(250), "{reply:?}");
+    theirs.api.settle().await;
+    assert_eq!(recorder.last().verdict, Verdict::Verified);
+
+    let text = String::from_utf8(answer.raw.clone()).unwrap();
+    for (what, was) in [("To: mallory@evil.example", "To: ann@example.org"), ("xyzzz", "xyzzy")] {
+        assert!(text.contains(was));
+        let bent = text.replacen(was, what, 1);
+        let reply = client.send(&answer.reverse_path, &to, bent.as_bytes()).await.unwrap();
+        assert!(reply.is(550), "{what}: {reply:?}");
+    }
+    theirs.stop().await;
+    ours.stop().await;
 }
 
 #[tokio::test]

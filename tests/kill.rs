@@ -49,7 +49,7 @@ fn letter(number: u64) -> (String, Letter) {
     // Some are large enough for files of their own, some cross several pages of the database.
     let lines = match number {
         number if number % 50 == 7 => 8_000,
-        number if number % 5 == 0 => 200,
+        number if number.is_multiple_of(5) => 200,
         _ => 1,
     };
     letter.text.push_str(&format!("\nLine of message {number}, made longer.").repeat(lines));
@@ -72,7 +72,7 @@ async fn load(server: SocketAddr, ledger: &Ledger) {
                 ledger.acknowledged.lock().unwrap().insert(number);
             }
             Ok(reply) => panic!("message {number} was refused: {reply:?}"),
-            Err(_) if number % 3 == 0 => {
+            Err(_) if number.is_multiple_of(3) => {
                 ledger.given_up.lock().unwrap().insert(number);
                 return;
             }

@@ -96,6 +96,15 @@ async fn swaks_delivers_and_is_answered() {
     assert!(said.contains("250 2.6.0 Accepted as 1"), "{said}");
     received(&server, "Hello from swaks!").await;
     server.api.settle().await;
+    let listed = succeeds(
+        Command::new(env!("CARGO_BIN_EXE_frontdesk"))
+            .args(["inbox", "list", "--data"])
+            .arg(&server.data)
+            .env_remove("FRONTDESK_CONFIG")
+            .current_dir(&server.data),
+    )
+    .await;
+    assert!(listed.contains("you@localhost"), "{listed}");
     let answer = captured(&server.data).remove(0);
     assert_eq!(answer.delivered_to, "you@localhost");
 

@@ -1,7 +1,7 @@
 //! The only crate that knows mail, agents and (later) voice: it maps addresses to agents,
 //! translates what arrives into agent events and what agents decide into mail, and serves.
 //!
-//! - [`config`]: `frontdesk.toml`;
+//! - [`config`]: the settings in `frontdesk.toml`;
 //! - [`address`], [`token`], [`keys`]: the address grammar and what makes an address ours alone;
 //! - [`directory`]: the configured agents, as addresses, rules and behaviour;
 //! - [`mail`]: both directions of mail;

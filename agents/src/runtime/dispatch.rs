@@ -5,7 +5,7 @@
 //! the writer. The writer's answer comes back here and lets the next event of that instance go. Worker
 //! threads never wait for a commit, so a few of them keep the writer's batches full.
 //!
-//! Memory is bounded: beyond [`LANE_KEPT`] ids of one instance and [`KEPT`] in all, the rest stays in
+//! Memory is bounded: beyond `LANE_KEPT` ids of one instance and `KEPT` in all, the rest stays in
 //! the table and is read when there is room. So a flood for one instance takes no room from others.
 
 use super::{Registry, RuntimeConfig};

@@ -2,7 +2,7 @@
 //!
 //! - [`dispatch`] keeps the order: one event at a time per instance, in the order of their ids, on a
 //!   small pool of threads;
-//! - [`timers`] turns schedules that are due into events;
+//! - `timers` turns schedules that are due into events;
 //! - [`tasks`] runs what waits for the outside.
 //!
 //! What always holds: an event that was committed is handled at least until it succeeds or is a dead

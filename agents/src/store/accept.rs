@@ -2,7 +2,7 @@
 //!
 //! One transaction stores a DATA for all its recipients: raw bytes, message, conversation, verdict,
 //! and the event that wakes the agent. What the addresses and headers point at is looked up here and
-//! decided by [`admission::decide`]; nothing in this file trusts a header.
+//! decided by `admission::decide`; nothing in this file trusts a header.
 
 use super::{
     AgentRules, BlobHash, Lane, Result, Rules, Store, StoreError, Tx, blobs, handle, housekeeping,

@@ -1,6 +1,6 @@
 //! A handler's effects, applied in the transaction that marks its event done.
 //!
-//! Whatever would leave passes [`gate::decide`] here. An effect that names something outside the
+//! Whatever would leave passes `gate::decide` here. An effect that names something outside the
 //! instance is an error of the agent: the whole run is undone and the event retried, so that no
 //! half of a handler's intent ever takes effect.
 

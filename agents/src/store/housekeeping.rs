@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 /// At most this many rows a slice (DESIGN section 5).
 const ROWS: usize = 200;
 
-/// At most this long a slice (DESIGN section 5), its commit included.
+/// At most this long a slice (DESIGN section 5), the wait for the disk apart.
 const TIME: Duration = Duration::from_millis(5);
 
-/// How many rows fit into a slice. Most of the time goes into the commit, where the index sorts and merges
-/// what was added, so it is learned from how long the last slices took.
+/// How many rows fit into a slice. Most of the time goes into sorting and merging what was added, after the
+/// last row, so it is learned from how long the last slices took.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace(usize);
 
@@ -35,28 +35,41 @@ impl Pace {
     }
 }
 
+/// Pages of the search index (4 KB) merged per slice, and per message added in it. A message adds one to
+/// three pages, which are rewritten about once per level of the index; this keeps ahead of that.
+const MERGED: usize = 16;
+const MERGED_PER_ROW: usize = 12;
+
 /// Text indexed per message, in bytes. Longer texts are logs and dumps, whose tail nobody searches for.
 const INDEXED: usize = 64 * 1024;
 
 /// Daily counters are kept this many days, for people who ask what happened.
 const TALLY_DAYS: i64 = 14;
 
-/// Does one slice. Returns whether there is more to do.
-pub(super) fn slice(conn: &Connection, now: i64, pace: Pace) -> Result<bool> {
+/// Does one slice. Returns whether there is more to do, and the pace of the next.
+pub(super) fn slice(conn: &Connection, now: i64, pace: Pace) -> Result<(bool, Pace)> {
     if backlog(conn)? == 0 {
-        return Ok(false);
+        return Ok((false, pace));
     }
     let started = Instant::now();
     conn.execute_batch("BEGIN IMMEDIATE")?;
     let done = index_some(conn, started, pace.0).and_then(|more| {
+        // What was added is sorted and written here and not within the commit, so that it can be timed.
+        conn.prepare_cached("INSERT INTO message_search (message_search) VALUES ('flush')")?
+            .execute(())?;
+        conn.prepare_cached(
+            "INSERT INTO message_search (message_search, rank) VALUES ('merge', ?1)",
+        )?
+        .execute((MERGED + MERGED_PER_ROW * pace.0,))?;
         conn.prepare_cached("DELETE FROM tallies WHERE day < ?1")?
             .execute((day_of(now) - TALLY_DAYS,))?;
         Ok(more)
     });
     match done {
         Ok(more) => {
+            let worked = started.elapsed();
             conn.execute_batch("COMMIT")?;
-            Ok(more)
+            Ok((more, if more { pace.after(worked) } else { pace }))
         }
         Err(error) => {
             // The error that matters is the first one.

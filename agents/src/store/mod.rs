@@ -2,16 +2,16 @@
 //!
 //! Its API is domain operations (accept this mail, commit this handler's run, claim these
 //! deliveries), so that another database can stand behind the same calls. One thread owns the
-//! write connection ([`writer`]); readers are query-only connections. An operation has happened when
+//! write connection (`writer`); readers are query-only connections. An operation has happened when
 //! its call returns, not before: the answer is sent after the commit.
 //!
-//! - [`accept`]: mail comes in;
-//! - [`handle`] and [`effects`]: a handler's run is committed;
-//! - [`outbox`]: what leaves, and what became of it;
-//! - [`review`]: what people decide;
-//! - [`work`]: schedules and tasks;
-//! - [`history`] and [`search`]: reading;
-//! - [`blobs`], [`migrate`], [`housekeeping`], [`backup`]: the machinery.
+//! - `accept`: mail comes in;
+//! - `handle` and `effects`: a handler's run is committed;
+//! - `outbox`: what leaves, and what became of it;
+//! - `review`: what people decide;
+//! - `work`: schedules and tasks;
+//! - `history` and `search`: reading;
+//! - `blobs`, `migrate`, `housekeeping`, `backup`: the machinery.
 
 mod accept;
 mod backup;
@@ -443,7 +443,8 @@ fn open_connection(path: &Path, role: Role) -> Result<Connection> {
         set(&connection, "synchronous", "FULL", "2")?;
         // Checkpoints run on their own connection, so no accept waits for one.
         set(&connection, "wal_autocheckpoint", "0", "0")?;
-        set(&connection, "journal_size_limit", "67108864", "67108864")?;
+        // Truncating a large log takes as long as writing it, so it is kept below this size and reused.
+        set(&connection, "journal_size_limit", "268435456", "268435456")?;
     }
     set(&connection, "temp_store", "MEMORY", "2")?;
     let cache = (-role.cache()).to_string();

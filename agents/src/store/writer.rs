@@ -18,7 +18,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Condvar, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -55,9 +55,8 @@ const HOUSEKEEPING_SHARED: Duration = Duration::from_millis(20);
 /// How often the write-ahead log is copied into the database file.
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
 
-/// A write-ahead log larger than this (in pages of 8 KiB: 256 MB) is restarted by the writer itself,
-/// for then the checkpointer alone cannot keep up.
-const WAL_PAGES_MAX: i64 = 32_768;
+/// A write-ahead log with more pages of 8 KiB than this (64 MB) is begun anew as soon as it can be.
+const WAL_PAGES: i64 = 8_192;
 
 /// A transaction, as operations see it.
 pub(crate) struct Tx<'c> {
@@ -206,6 +205,8 @@ impl Queue {
 struct Checkpoints {
     /// Commits so far. Nothing new, nothing to copy.
     commits: AtomicU64,
+    /// The log is large and nearly all of it copied: the writer can begin it anew.
+    restart: AtomicBool,
     stopping: Mutex<bool>,
     stopped: Condvar,
 }
@@ -377,6 +378,7 @@ impl Writing {
                 continue;
             }
             self.round();
+            self.restart_log();
             if Instant::now() >= next_slice {
                 let pause;
                 (more, pause) = self.tidy();
@@ -498,8 +500,8 @@ impl Writing {
         let now = self.clock.now().as_millisecond();
         let started = Instant::now();
         let more = match housekeeping::slice(&self.connection, now, self.pace) {
-            Ok(more) => {
-                self.bound_the_log();
+            Ok((more, pace)) => {
+                self.pace = pace;
                 more
             }
             Err(error) => {
@@ -507,29 +509,22 @@ impl Writing {
                 false
             }
         };
-        let took = started.elapsed();
-        if more {
-            self.pace = self.pace.after(took);
-        }
-        (more, HOUSEKEEPING_EVERY.max(took * HOUSEKEEPING_PAUSE))
+        (more, HOUSEKEEPING_EVERY.max(started.elapsed() * HOUSEKEEPING_PAUSE))
     }
 
-    fn bound_the_log(&self) {
-        let path = self.connection.path().map(|p| PathBuf::from(format!("{p}-wal")));
-        let pages = path
-            .and_then(|p| p.metadata().ok())
-            .map_or(0, |m| i64::try_from(m.len() / 8192).unwrap_or(i64::MAX));
-        if pages <= WAL_PAGES_MAX {
+    /// Lets the write-ahead log begin anew when the checkpointer has copied all but its last pages. It
+    /// cannot do that itself: while there is load, there are always pages it has not copied yet.
+    fn restart_log(&self) {
+        if !self.checkpoints.restart.swap(false, Ordering::Relaxed) {
             return;
         }
         // A reader in the middle of a query keeps the log from being restarted; no accept waits for it.
         let patience = |time| self.connection.busy_timeout(time).map_err(StoreError::from);
-        let restarted = patience(Duration::from_millis(20))
-            .and_then(|()| checkpoint(&self.connection, "TRUNCATE"))
-            .and_then(|()| patience(BUSY_TIMEOUT));
+        let restarted = patience(Duration::from_millis(5))
+            .and_then(|()| checkpoint(&self.connection, "RESTART"))
+            .and(patience(BUSY_TIMEOUT));
         if let Err(error) = restarted {
-            tracing::warn!(%error, "the write-ahead log is large and could not be restarted");
-            let _ = patience(BUSY_TIMEOUT);
+            tracing::warn!(%error, "the write-ahead log could not be restarted and goes on growing");
         }
     }
 
@@ -545,14 +540,24 @@ impl Writing {
     }
 }
 
-fn checkpoint(connection: &Connection, mode: &str) -> Result<()> {
-    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), (), |_| Ok(()))?;
-    Ok(())
+/// Answers how many pages the log has.
+fn checkpoint(connection: &Connection, mode: &str) -> Result<i64> {
+    Ok(connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), (), |row| row.get(1))?)
 }
 
 impl Checkpoints {
     fn lock(&self) -> MutexGuard<'_, bool> {
         self.stopping.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn copy(&self, connection: &Connection) -> Result<()> {
+        if checkpoint(connection, "PASSIVE")? > WAL_PAGES {
+            // What came while the first was copying is little, and what comes during the second next to
+            // nothing: that is left to the writer.
+            checkpoint(connection, "PASSIVE")?;
+            self.restart.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Copies the write-ahead log into the database file whenever it has grown, without ever holding up
@@ -571,7 +576,7 @@ impl Checkpoints {
                 continue;
             }
             drop(stopping);
-            match checkpoint(connection, "PASSIVE") {
+            match self.copy(connection) {
                 Ok(()) => copied = commits,
                 Err(error) => tracing::warn!(%error, "a checkpoint failed and will be tried again"),
             }

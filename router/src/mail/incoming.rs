@@ -27,6 +27,11 @@ use frontdesk_smtp::{
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use std::{net::IpAddr, sync::Arc, time::Instant};
+use tokio::sync::Semaphore;
+
+/// Large messages that are parsed at the same time. Parsing decodes attachments beside the message, in
+/// memory that no budget counts; more at once than there are cores would only add to it.
+static PARSING: Semaphore = Semaphore::const_new(2);
 
 /// Own texts compared with a message to recognise quotes in it.
 const OWN_TEXTS: usize = 8;
@@ -155,6 +160,7 @@ impl Incoming {
             let mail = read::read(&message);
             return Ok((message, mail));
         }
+        let _turn = PARSING.acquire().await.map_err(|_| internal())?;
         tokio::task::spawn_blocking(move || {
             let mail = read::read(&message);
             (message, mail)
