@@ -155,7 +155,7 @@ impl Bench {
         let server = running.smtp[0];
         let database = self.dir.join("full/frontdesk.db");
         let plan = self.plan(None);
-        client::send(server, mails.clone(), 0..WARM_UP, plan).await?;
+        client::send(server, mails.clone(), 0..WARM_UP, self.warming()).await?;
 
         let log = Arc::new(LogWatch::start(&database));
         let range = WARM_UP..WARM_UP + self.options.messages;
@@ -216,7 +216,7 @@ impl Bench {
     ) -> anyhow::Result<()> {
         let (running, heard) = self.serve("rate", NO_OP).await?;
         let server = running.smtp[0];
-        client::send(server, mails.clone(), 0..WARM_UP, self.plan(None)).await?;
+        client::send(server, mails.clone(), 0..WARM_UP, self.warming()).await?;
         heard.wait_for(WARM_UP).await?;
 
         let lag = grow::LagWatch::start(&self.dir.join("rate/frontdesk.db"))?;
@@ -263,7 +263,7 @@ impl Bench {
         let server = running.smtp[0];
         let database = self.dir.join("answers/frontdesk.db");
         // The warm-up also makes the keys that answers are signed with.
-        client::send(server, mails.clone(), 0..WARM_UP, self.plan(None)).await?;
+        client::send(server, mails.clone(), 0..WARM_UP, self.warming()).await?;
         captured(&database, WARM_UP).await?;
 
         let count = self.options.answers;
@@ -290,6 +290,11 @@ impl Bench {
         ensure!(files == WARM_UP + count, "{files} answers are in the folder");
         running.stop().await;
         Ok(())
+    }
+
+    /// The load before the clock starts: all of it, however long it takes.
+    fn warming(&self) -> Plan {
+        Plan { limit: PATIENCE, ..self.plan(None) }
     }
 
     fn plan(&self, rate: Option<f64>) -> Plan {
