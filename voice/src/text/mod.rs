@@ -21,4 +21,4 @@ mod unicode;
 
 pub use chunker::{Chunk, ChunkKind, Chunker, ChunkerOptions};
 pub use lang::{Lang, Locale};
-// pub use spoken::{Normaliser, Settings, SpanMap, Spoken};
+pub use spoken::{Normaliser, Settings, SpanMap, Spoken};

@@ -53,6 +53,14 @@ impl SpanMap {
         }
     }
 
+    /// The map of `shown` bytes of which nothing is said.
+    pub(super) fn silent(shown: usize) -> Self {
+        if shown == 0 {
+            return Self::default();
+        }
+        Self { spans: vec![Span { shown: 0..shown, spoken: 0..0, verbatim: false }] }
+    }
+
     fn shown_len(&self) -> usize {
         self.spans.last().map_or(0, |span| span.shown.end)
     }
