@@ -7,15 +7,16 @@ use super::words::Words;
 /// The top-level domains that make a bare name an address. The whole list has 1,400 entries; a name
 /// under another one is read as an address only with a scheme or `www.`.
 const TLDS: &[&str] = &[
-    "com", "org", "net", "edu", "gov", "int", "info", "biz", "io", "dev", "app", "ai", "co", "me", "tv", "eu", "de",
-    "at", "ch", "fr", "es", "it", "pt", "nl", "be", "uk", "ie", "us", "ca", "au", "nz", "jp", "cn", "in", "br", "mx",
-    "ar", "cl", "se", "no", "dk", "fi", "pl", "cz", "ru", "example", "test", "shop", "blog", "online", "cloud", "email",
-    "tech", "site", "local",
+    "com", "org", "net", "edu", "gov", "int", "info", "biz", "io", "dev", "app", "ai", "co", "me",
+    "tv", "eu", "de", "at", "ch", "fr", "es", "it", "pt", "nl", "be", "uk", "ie", "us", "ca", "au",
+    "nz", "jp", "cn", "in", "br", "mx", "ar", "cl", "se", "no", "dk", "fi", "pl", "cz", "ru",
+    "example", "test", "shop", "blog", "online", "cloud", "email", "tech", "site", "local",
 ];
 const FILE_ENDINGS: &[&str] = &[
-    "txt", "md", "pdf", "doc", "docx", "xls", "xlsx", "ppt", "pptx", "csv", "json", "xml", "yaml", "yml", "toml", "html",
-    "htm", "css", "js", "ts", "tsx", "jsx", "py", "rs", "go", "java", "c", "h", "cpp", "sh", "sql", "log", "zip", "gz",
-    "tar", "png", "jpg", "jpeg", "gif", "svg", "webp", "mp3", "mp4", "wav", "eml", "ics", "exe", "cfg", "ini", "lock",
+    "txt", "md", "pdf", "doc", "docx", "xls", "xlsx", "ppt", "pptx", "csv", "json", "xml", "yaml",
+    "yml", "toml", "html", "htm", "css", "js", "ts", "tsx", "jsx", "py", "rs", "go", "java", "c",
+    "h", "cpp", "sh", "sql", "log", "zip", "gz", "tar", "png", "jpg", "jpeg", "gif", "svg", "webp",
+    "mp3", "mp4", "wav", "eml", "ics", "exe", "cfg", "ini", "lock",
 ];
 
 /// A path longer than this is not read: nobody can follow it by ear.
@@ -38,7 +39,8 @@ pub(super) fn address(cx: &Cx<'_>) -> Option<Hit> {
 
 /// Without the punctuation that closes the sentence rather than the address.
 fn trimmed(token: &str) -> &str {
-    let end = token.find(['<', '>', '"', '“', '”', '»', '«', '[', ']', '|', '`']).unwrap_or(token.len());
+    let end =
+        token.find(['<', '>', '"', '“', '”', '»', '«', '[', ']', '|', '`']).unwrap_or(token.len());
     let mut token = &token[..end];
     loop {
         let next = token.trim_end_matches(['.', ',', ';', ':', '!', '?', '\'', '*', '…', '’']);
@@ -72,8 +74,11 @@ fn email(cx: &Cx<'_>, token: &str) -> Option<Hit> {
 }
 
 fn url(cx: &Cx<'_>, token: &str) -> Option<Hit> {
-    let lower = token.get(..token.len().min(12).min(token.floor_char_boundary(12)))?.to_ascii_lowercase();
-    let scheme = ["https://", "http://", "ftp://", "wss://", "ws://"].into_iter().find(|scheme| lower.starts_with(scheme));
+    let lower =
+        token.get(..token.len().min(12).min(token.floor_char_boundary(12)))?.to_ascii_lowercase();
+    let scheme = ["https://", "http://", "ftp://", "wss://", "ws://"]
+        .into_iter()
+        .find(|scheme| lower.starts_with(scheme));
     if scheme.is_none() && !lower.starts_with("www.") {
         return None;
     }
@@ -93,7 +98,11 @@ fn bare(cx: &Cx<'_>, token: &str) -> Option<Hit> {
         !label.is_empty() && label.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_')
     });
     let cased = ending.bytes().all(|byte| byte.is_ascii_lowercase());
-    if !clean || !cased || !name.starts_with(char::is_alphanumeric) || !name.bytes().any(|b| b.is_ascii_alphabetic()) {
+    if !clean
+        || !cased
+        || !name.starts_with(char::is_alphanumeric)
+        || !name.bytes().any(|b| b.is_ascii_alphabetic())
+    {
         return None;
     }
     // "e.g", "p.m": every part a single letter.
@@ -140,7 +149,9 @@ fn digit_share(path: &str) -> usize {
 /// A host name; a country's two letters are spelled.
 fn host(words: &Words, name: &str) -> String {
     match name.rsplit_once('.') {
-        Some((head, country)) if country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_alphabetic()) => {
+        Some((head, country))
+            if country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_alphabetic()) =>
+        {
             format!("{} {} {}", spell(words, head), words.say.dot, letters(country))
         }
         _ => spell(words, name),
@@ -213,7 +224,9 @@ pub(super) fn code(words: &Words, code: &str) -> String {
             }
             _ if c.is_alphanumeric() || crate::text::unicode::is_extender(c) => said.letter(c),
             '_' => said.gap(),
-            '-' if before.is_alphanumeric() && next.is_some_and(char::is_alphanumeric) => said.gap(),
+            '-' if before.is_alphanumeric() && next.is_some_and(char::is_alphanumeric) => {
+                said.gap()
+            }
             '=' if before == '=' => {}
             '.' if next.is_none() => {}
             _ => match sign(words, c) {

@@ -75,7 +75,10 @@ pub(super) fn numeric(cx: &Cx<'_>) -> Option<Hit> {
             return None;
         }
         let abuts = marked.is_some_and(|more| digit_run(more) > 0);
-        if abuts || cx.ends_after(len + 1) && !cx.behind().trim_end().ends_with(|c: char| c.is_alphabetic()) {
+        if abuts
+            || cx.ends_after(len + 1)
+                && !cx.behind().trim_end().ends_with(|c: char| c.is_alphabetic())
+        {
             return None;
         }
         len += usize::from(!cx.ends_after(len + 1));
@@ -133,7 +136,9 @@ pub(super) fn month_day(cx: &Cx<'_>) -> Option<Hit> {
     }
     let day = number(&rest[at..at + digits])?;
     at += digits;
-    if let Some(suffix) = ["st", "nd", "rd", "th"].iter().find(|suffix| rest[at..].starts_with(*suffix)) {
+    if let Some(suffix) =
+        ["st", "nd", "rd", "th"].iter().find(|suffix| rest[at..].starts_with(*suffix))
+    {
         at += suffix.len();
     }
     if word_goes_on(&rest[at..]) || rest[at..].starts_with([':', '%', '/']) {
@@ -230,7 +235,10 @@ fn spoken_hour(cx: &Cx<'_>, rest: &str) -> Option<(Time, usize)> {
             let (more, second_gap) = skip_space(more);
             if digit_run(more) == 2 {
                 let minute = number(&more[..2]).filter(|&minute| minute < 60)?;
-                return Some((Time { minute: Some(minute), ..plain }, hours + gap + 1 + second_gap + 2));
+                return Some((
+                    Time { minute: Some(minute), ..plain },
+                    hours + gap + 1 + second_gap + 2,
+                ));
             }
             None
         }
@@ -279,7 +287,9 @@ fn year_after(words: &Words, text: &str) -> (Option<u64>, usize) {
     at += connecting(words, &text[at..]);
     let digits = digit_run(&text[at..]);
     let rest = &text[at + digits..];
-    let other = word_goes_on(rest) || rest.starts_with([':', '-', '%']) || rest.starts_with(".") && digit_run(&rest[1..]) > 0;
+    let other = word_goes_on(rest)
+        || rest.starts_with([':', '-', '%'])
+        || rest.starts_with(".") && digit_run(&rest[1..]) > 0;
     match number(&text[at..at + digits]) {
         Some(year) if digits == 4 && !other => (Some(year), at + digits),
         _ => (None, 0),

@@ -60,7 +60,9 @@ impl<'a> Cx<'a> {
 
     /// Nothing but white space and closers follows `len` bytes on.
     pub(super) fn ends_after(&self, len: usize) -> bool {
-        ahead(self.text, self.at + len).chars().all(|c| c.is_whitespace() || matches!(c, '*' | '_' | '"' | '”'))
+        ahead(self.text, self.at + len)
+            .chars()
+            .all(|c| c.is_whitespace() || matches!(c, '*' | '_' | '"' | '”'))
     }
 }
 

@@ -8,21 +8,24 @@ use crate::text::Lang;
 
 /// Capitals that are read as a word.
 const READ_AS_WORDS: &[&str] = &[
-    "NASA", "NATO", "UNESCO", "UNICEF", "COVID", "AIDS", "PIN", "SIM", "RAM", "ROM", "LAN", "WAN", "JPEG", "GIF", "OPEC",
-    "FIFA", "UEFA", "IKEA", "LEGO", "JSON", "YAML", "TOML", "LASER", "RADAR", "DAX", "SEPA", "SWIFT", "NASDAQ", "OSHA",
-    "FEMA", "NAFTA", "ASCII", "BIOS", "CAPTCHA", "GUI", "SCUBA", "SARS", "TASER", "ZIP", "BMX", "AMOK", "TÜV", "ELSTER",
-    "OVNI", "SIDA", "ONU", "OTAN", "RENFE", "IVA",
+    "NASA", "NATO", "UNESCO", "UNICEF", "COVID", "AIDS", "PIN", "SIM", "RAM", "ROM", "LAN", "WAN",
+    "JPEG", "GIF", "OPEC", "FIFA", "UEFA", "IKEA", "LEGO", "JSON", "YAML", "TOML", "LASER",
+    "RADAR", "DAX", "SEPA", "SWIFT", "NASDAQ", "OSHA", "FEMA", "NAFTA", "ASCII", "BIOS", "CAPTCHA",
+    "GUI", "SCUBA", "SARS", "TASER", "ZIP", "BMX", "AMOK", "TÜV", "ELSTER", "OVNI", "SIDA", "ONU",
+    "OTAN", "RENFE", "IVA",
 ];
 
 /// Ordinary words, which in capitals are shouted and not spelled.
 const SHOUTED: &[&str] = &[
-    "THE", "AND", "NOT", "YES", "NO", "OK", "YOU", "ALL", "NEW", "FREE", "NOW", "ARE", "IS", "IT", "IN", "ON", "AT", "TO",
-    "OF", "OR", "FOR", "BUT", "CAN", "DO", "DONT", "STOP", "GO", "HELP", "THIS", "THAT", "WE", "I", "A", "AN", "MY", "ME",
-    "HE", "SHE", "WHO", "WHAT", "WHEN", "WHY", "HOW", "VERY", "MUST", "NEVER", "ONLY", "HERE", "READ", "CALL", "OPEN",
-    "NOTE", "WARN", "ERROR", "FAIL", "PASS", "TRUE", "FALSE", "HELLO", "HI", "BYE", "BE", "BY", "IF", "SO", "UP", "WAS",
-    "WITH", "FROM", "HAVE", "HAS", "WILL", "PLEASE", "SALE", "END", "OUT", "OFF", "BIG", "ONE", "TWO", "WAIT",
-    "DER", "DIE", "DAS", "UND", "NICHT", "JA", "NEIN", "BITTE", "SIE", "IHR", "WIR", "ES", "EIN", "EINE", "HALLO", "NUR",
-    "LE", "LA", "LES", "ET", "NON", "OUI", "EL", "LOS", "SÍ", "UN", "UNE", "UNA", "QUE", "PAS", "ICI", "AQUI", "MUY",
+    "THE", "AND", "NOT", "YES", "NO", "OK", "YOU", "ALL", "NEW", "FREE", "NOW", "ARE", "IS", "IT",
+    "IN", "ON", "AT", "TO", "OF", "OR", "FOR", "BUT", "CAN", "DO", "DONT", "STOP", "GO", "HELP",
+    "THIS", "THAT", "WE", "I", "A", "AN", "MY", "ME", "HE", "SHE", "WHO", "WHAT", "WHEN", "WHY",
+    "HOW", "VERY", "MUST", "NEVER", "ONLY", "HERE", "READ", "CALL", "OPEN", "NOTE", "WARN",
+    "ERROR", "FAIL", "PASS", "TRUE", "FALSE", "HELLO", "HI", "BYE", "BE", "BY", "IF", "SO", "UP",
+    "WAS", "WITH", "FROM", "HAVE", "HAS", "WILL", "PLEASE", "SALE", "END", "OUT", "OFF", "BIG",
+    "ONE", "TWO", "WAIT", "DER", "DIE", "DAS", "UND", "NICHT", "JA", "NEIN", "BITTE", "SIE", "IHR",
+    "WIR", "ES", "EIN", "EINE", "HALLO", "NUR", "LE", "LA", "LES", "ET", "NON", "OUI", "EL", "LOS",
+    "SÍ", "UN", "UNE", "UNA", "QUE", "PAS", "ICI", "AQUI", "MUY",
 ];
 
 /// "e.g.", "Dr.", "C++", and what only a number after it makes an abbreviation.
@@ -35,7 +38,8 @@ pub(super) fn abbreviation(cx: &Cx<'_>) -> Option<Hit> {
         .filter(|(written, _)| rest.starts_with(written))
         .filter(|(written, _)| {
             let after = &rest[written.len()..];
-            !(written.ends_with(char::is_alphabetic) && word_goes_on(after)) && !after.starts_with('@')
+            !(written.ends_with(char::is_alphabetic) && word_goes_on(after))
+                && !after.starts_with('@')
         })
         .max_by_key(|(written, _)| written.len());
     if let Some((written, said)) = found {
@@ -49,8 +53,18 @@ pub(super) fn abbreviation(cx: &Cx<'_>) -> Option<Hit> {
 fn before_number(cx: &Cx<'_>) -> Option<Hit> {
     let rest = cx.rest();
     let table: &[(&str, &str)] = match cx.words.lang {
-        Lang::En => &[("No.", "number"), ("no.", "number"), ("p.", "page"), ("ch.", "chapter"), ("Ch.", "Chapter"),
-            ("ext.", "extension"), ("Ext.", "Extension"), ("Art.", "Article"), ("Sec.", "Section"), ("ca.", "circa")],
+        Lang::En => &[
+            ("No.", "number"),
+            ("no.", "number"),
+            ("p.", "page"),
+            ("ch.", "chapter"),
+            ("Ch.", "Chapter"),
+            ("ext.", "extension"),
+            ("Ext.", "Extension"),
+            ("Art.", "Article"),
+            ("Sec.", "Section"),
+            ("ca.", "circa"),
+        ],
         Lang::De => &[("S.", "Seite"), ("Rn.", "Randnummer"), ("Ziff.", "Ziffer")],
         Lang::Fr => &[("p.", "page"), ("art.", "article"), ("chap.", "chapitre")],
         Lang::Es => &[("p.", "página"), ("art.", "artículo"), ("cap.", "capítulo")],
@@ -69,8 +83,11 @@ fn saint_or_street(cx: &Cx<'_>) -> Option<Hit> {
     }
     let (next, gap) = skip_space(&rest[3..]);
     let before = cx.word_before();
-    let after_name = before.starts_with(char::is_uppercase) || before.starts_with(|c: char| c.is_ascii_digit());
-    let directly = cx.behind().ends_with(' ') && cx.behind().trim_end().ends_with(before) && !before.is_empty();
+    let after_name =
+        before.starts_with(char::is_uppercase) || before.starts_with(|c: char| c.is_ascii_digit());
+    let directly = cx.behind().ends_with(' ')
+        && cx.behind().trim_end().ends_with(before)
+        && !before.is_empty();
     if after_name && directly {
         return Hit::new(3 - usize::from(cx.ends_after(3)), "Street");
     }
@@ -107,11 +124,14 @@ pub(super) fn initialism(cx: &Cx<'_>) -> Option<Hit> {
     if !(2..=5).contains(&count)
         || !capitals.chars().all(char::is_uppercase)
         || READ_AS_WORDS.contains(&capitals)
-        || SHOUTED.contains(&capitals)
     {
         return None;
     }
     let after = &cx.rest()[word.len()..];
+    // "AT&T" is no shouted "at".
+    if SHOUTED.contains(&capitals) && !(after.starts_with('&') && plural.is_empty()) {
+        return None;
+    }
     if is_shout(cx.word_before()) || is_shout(next_word(after)) {
         return None;
     }
@@ -121,9 +141,7 @@ pub(super) fn initialism(cx: &Cx<'_>) -> Option<Hit> {
 /// A neighbour that shows that capitals are used for loudness.
 fn is_shout(word: &str) -> bool {
     let count = word.chars().count();
-    count >= 2
-        && word.chars().all(char::is_uppercase)
-        && (SHOUTED.contains(&word) || count > 5)
+    count >= 2 && word.chars().all(char::is_uppercase) && (SHOUTED.contains(&word) || count > 5)
 }
 
 fn next_word(after: &str) -> &str {
@@ -145,7 +163,8 @@ pub(super) fn roman(cx: &Cx<'_>) -> Option<Hit> {
     let after = &rest[numeral.len()..];
     let value = roman_value(numeral)?;
     if cx.words.lang == Lang::Fr
-        && let Some(suffix) = ["ème", "e", "er"].into_iter().find(|suffix| after.starts_with(suffix))
+        && let Some(suffix) =
+            ["ème", "e", "er"].into_iter().find(|suffix| after.starts_with(suffix))
         && !word_goes_on(&after[suffix.len()..])
         && (next_word(&after[suffix.len()..]).starts_with("siècle") || suffix == "er")
     {
@@ -166,7 +185,9 @@ pub(super) fn roman(cx: &Cx<'_>) -> Option<Hit> {
         return None;
     }
     if cx.words.rulers.contains(&before) && value <= 40 {
-        let stop = cx.words.lang == Lang::De && after.starts_with('.') && !cx.ends_after(numeral.len() + 1);
+        let stop = cx.words.lang == Lang::De
+            && after.starts_with('.')
+            && !cx.ends_after(numeral.len() + 1);
         return Hit::new(numeral.len() + usize::from(stop), (cx.words.regnal)(value));
     }
     if cx.words.chapters.contains(&lower.as_str()) {
@@ -188,7 +209,11 @@ fn roman_value(numeral: &str) -> Option<u64> {
     let values: Vec<u64> = numeral.bytes().map(worth).collect();
     let mut total = 0;
     for (at, &value) in values.iter().enumerate() {
-        if values.get(at + 1).is_some_and(|&next| next > value) { total -= value as i64 } else { total += value as i64 }
+        if values.get(at + 1).is_some_and(|&next| next > value) {
+            total -= value as i64
+        } else {
+            total += value as i64
+        }
     }
     let total = u64::try_from(total).ok().filter(|&total| total > 0)?;
     // "IIX" adds up too; only the way it is properly written counts.
@@ -197,8 +222,19 @@ fn roman_value(numeral: &str) -> Option<u64> {
 
 fn to_roman(mut value: u64) -> String {
     const STEPS: [(u64, &str); 13] = [
-        (1000, "M"), (900, "CM"), (500, "D"), (400, "CD"), (100, "C"), (90, "XC"), (50, "L"), (40, "XL"), (10, "X"),
-        (9, "IX"), (5, "V"), (4, "IV"), (1, "I"),
+        (1000, "M"),
+        (900, "CM"),
+        (500, "D"),
+        (400, "CD"),
+        (100, "C"),
+        (90, "XC"),
+        (50, "L"),
+        (40, "XL"),
+        (10, "X"),
+        (9, "IX"),
+        (5, "V"),
+        (4, "IV"),
+        (1, "I"),
     ];
     let mut text = String::new();
     for (step, letters) in STEPS {
@@ -215,7 +251,11 @@ pub(super) fn mixed(cx: &Cx<'_>) -> Option<Hit> {
     let rest = cx.rest();
     let end = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len());
     let run = &rest[..end];
-    if end > 64 || !run.is_ascii() || !run.bytes().any(|byte| byte.is_ascii_digit()) || !run.bytes().any(|b| b.is_ascii_alphabetic()) {
+    if end > 64
+        || !run.is_ascii()
+        || !run.bytes().any(|byte| byte.is_ascii_digit())
+        || !run.bytes().any(|b| b.is_ascii_alphabetic())
+    {
         return None;
     }
     // A version: "v2" and "v1.2".
@@ -239,7 +279,10 @@ pub(super) fn mixed(cx: &Cx<'_>) -> Option<Hit> {
         } else {
             let len = run[at..].bytes().take_while(u8::is_ascii_alphabetic).count();
             let part = &run[at..at + len];
-            let spelled = len == 1 || len <= 4 && part.bytes().all(|byte| byte.is_ascii_uppercase()) && !READ_AS_WORDS.contains(&part);
+            let spelled = len == 1
+                || len <= 4
+                    && part.bytes().all(|byte| byte.is_ascii_uppercase())
+                    && !READ_AS_WORDS.contains(&part);
             parts.push(if spelled { letters(part) } else { part.to_owned() });
             at += len;
         }

@@ -37,7 +37,8 @@ impl Markup {
             return None;
         }
         let rest = ahead(text, at);
-        let line = text[..at].bytes().rev().take_while(|&byte| byte == b' ' || byte == b'\t').count();
+        let line =
+            text[..at].bytes().rev().take_while(|&byte| byte == b' ' || byte == b'\t').count();
         let line_start = line == at || text.as_bytes()[at - line - 1] == b'\n';
         if line_start && let Some(len) = line_marker(rest) {
             return Some(len);
@@ -45,7 +46,9 @@ impl Markup {
         match first {
             b'<' => tag(rest),
             b'!' if rest.starts_with("![") => self.open_link(rest, at, 2),
-            b'[' if rest.starts_with("[^") => rest.find(']').filter(|&end| end < 32).map(|end| end + 1),
+            b'[' if rest.starts_with("[^") => {
+                rest.find(']').filter(|&end| end < 32).map(|end| end + 1)
+            }
             b'[' => self.open_link(rest, at, 1),
             b'\\' => {
                 let escaped = rest[1..].chars().next().is_some_and(|c| c.is_ascii_punctuation());
@@ -104,7 +107,8 @@ fn line_marker(rest: &str) -> Option<usize> {
             let len = first.len_utf8();
             let item = &line[len..];
             let gap = item.len() - item.trim_start().len();
-            let boxed = ["[ ]", "[x]", "[X]"].iter().any(|task| item.trim_start().starts_with(task));
+            let boxed =
+                ["[ ]", "[x]", "[X]"].iter().any(|task| item.trim_start().starts_with(task));
             Some(if boxed { len + gap + 3 } else { len })
         }
         _ => None,
@@ -122,12 +126,19 @@ fn tag(rest: &str) -> Option<usize> {
     // An address in angle brackets is text; only its brackets are markup.
     let end = rest.find('>');
     let inside = &rest[1..end.unwrap_or(rest.len())];
-    let address = !inside.contains(char::is_whitespace) && (inside.contains("://") || inside.contains('@'));
+    let address =
+        !inside.contains(char::is_whitespace) && (inside.contains("://") || inside.contains('@'));
     match end {
         _ if address => Some(1),
         Some(end) if end < LONGEST_TAG => Some(end + 1),
         // Not closed: a tag cut short. Its name goes, which is all that certainly belongs to it.
-        _ => Some(1 + inside.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '/' | '!' | '?' | '-' | ':'))).unwrap_or(inside.len())),
+        _ => Some(
+            1 + inside
+                .find(|c: char| {
+                    !(c.is_ascii_alphanumeric() || matches!(c, '/' | '!' | '?' | '-' | ':'))
+                })
+                .unwrap_or(inside.len()),
+        ),
     }
 }
 

@@ -27,8 +27,8 @@ mod words;
 
 use self::context::{Cx, Hit, ahead, digit_run};
 use self::markup::Markup;
-pub use self::span::{Span, SpanMap};
 use self::span::Writer;
+pub use self::span::{Span, SpanMap};
 use self::words::Words;
 use super::chunker::ChunkKind;
 use super::lang::Locale;
@@ -79,7 +79,8 @@ impl Normaliser {
         match kind {
             ChunkKind::Code => {
                 // Only the piece that opens the fence speaks for a long block.
-                let opens = shown.trim_start().starts_with("```") || shown.trim_start().starts_with("~~~");
+                let opens =
+                    shown.trim_start().starts_with("```") || shown.trim_start().starts_with("~~~");
                 match words {
                     Some(words) if self.settings.announce_code && opens => {
                         writer.words(shown.len(), words.say.code_block);
@@ -123,7 +124,7 @@ struct Pass<'a> {
 type Rule = for<'a> fn(&Cx<'a>) -> Option<Hit>;
 
 /// For what begins with a digit, in order.
-const DIGIT_RULES: [Rule; 18] = [
+const DIGIT_RULES: [Rule; 19] = [
     letters::abbreviation,
     address::address,
     calendar::iso,
@@ -132,12 +133,13 @@ const DIGIT_RULES: [Rule; 18] = [
     phone::phone,
     quantity::range,
     calendar::time,
+    quantity::ratio,
     quantity::fraction,
     quantity::money_after,
     quantity::percent,
+    quantity::decade,
     quantity::measure,
     quantity::ordinal,
-    quantity::decade,
     quantity::version,
     letters::mixed,
     phone::identifier,

@@ -23,13 +23,18 @@ pub(super) fn scan(words: &Words, text: &str, money: bool) -> Option<Number> {
     if first == 0 {
         return None;
     }
-    let swapped = grouped(text, first, decimal)
-        .filter(|number| decimals(&text[number.len..], group).is_some_and(|found| found.len() <= 2));
+    let swapped = grouped(text, first, decimal).filter(|number| {
+        decimals(&text[number.len..], group).is_some_and(|found| found.len() <= 2)
+    });
     let (mut number, mark) = match swapped {
         Some(number) => (number, group),
         None => {
             let number = grouped(text, first, group)
-                .or_else(|| ['\'', '’', '\u{a0}', '\u{202f}', '\u{2009}'].iter().find_map(|&c| grouped(text, first, c)))
+                .or_else(|| {
+                    ['\'', '’', '\u{a0}', '\u{202f}', '\u{2009}']
+                        .iter()
+                        .find_map(|&c| grouped(text, first, c))
+                })
                 .or_else(|| words.decimal_comma.then(|| grouped(text, first, ' ')).flatten())
                 .unwrap_or_else(|| Number {
                     whole: text[..first].to_owned(),

@@ -33,9 +33,10 @@ pub(super) fn phone(cx: &Cx<'_>) -> Option<Hit> {
         at = from + len + usize::from(closes);
         let mut next = rest[at..].chars();
         match (next.next(), next.next()) {
-            (Some(mark @ (' ' | '-' | '.' | '/' | '\u{a0}' | '\u{202f}' | '\u{2011}')), Some(c))
-                if c.is_ascii_digit() || c == '(' && !bracket =>
-            {
+            (
+                Some(mark @ (' ' | '-' | '.' | '/' | '\u{a0}' | '\u{202f}' | '\u{2011}')),
+                Some(c),
+            ) if c.is_ascii_digit() || c == '(' && !bracket => {
                 marks.push(mark);
                 at += mark.len_utf8();
             }
@@ -68,7 +69,8 @@ pub(super) fn phone(cx: &Cx<'_>) -> Option<Hit> {
     if !(plus || bracket || shaped) {
         return None;
     }
-    let pairs = cx.words.lang == Lang::Fr && lengths.iter().filter(|&&len| len == 2).count() + 1 >= groups.len();
+    let pairs = cx.words.lang == Lang::Fr
+        && lengths.iter().filter(|&&len| len == 2).count() + 1 >= groups.len();
     let said: Vec<String> = groups
         .iter()
         .map(|group| match (pairs, group.len(), group.parse::<u64>()) {
@@ -84,8 +86,24 @@ fn is_phone_word(cx: &Cx<'_>) -> bool {
     let word = cx.word_before().to_lowercase();
     matches!(
         word.as_str(),
-        "phone" | "call" | "tel" | "telephone" | "telefon" | "fax" | "mobile" | "cell" | "téléphone" | "tél"
-            | "teléfono" | "telefonnummer" | "handy" | "mobil" | "móvil" | "whatsapp" | "dial" | "hotline"
+        "phone"
+            | "call"
+            | "tel"
+            | "telephone"
+            | "telefon"
+            | "fax"
+            | "mobile"
+            | "cell"
+            | "téléphone"
+            | "tél"
+            | "teléfono"
+            | "telefonnummer"
+            | "handy"
+            | "mobil"
+            | "móvil"
+            | "whatsapp"
+            | "dial"
+            | "hotline"
     )
 }
 
@@ -102,7 +120,11 @@ pub(super) fn identifier(cx: &Cx<'_>) -> Option<Hit> {
     if !(leading_zero || many || len >= 3 && is_identifier_context(cx)) {
         return None;
     }
-    let said = if len <= 5 { digits(cx.words, &rest[..len]) } else { digits_grouped(cx.words, &rest[..len]) };
+    let said = if len <= 5 {
+        digits(cx.words, &rest[..len])
+    } else {
+        digits_grouped(cx.words, &rest[..len])
+    };
     Hit::new(len, said)
 }
 
@@ -125,8 +147,20 @@ pub(super) fn is_identifier_context(cx: &Cx<'_>) -> bool {
         }
         let connects = matches!(
             lower.as_str(),
-            "number" | "no" | "is" | "nr" | "nummer" | "numéro" | "n°" | "número" | "lautet" | "ist" | "est" | "es"
-                | "de" | "the"
+            "number"
+                | "no"
+                | "is"
+                | "nr"
+                | "nummer"
+                | "numéro"
+                | "n°"
+                | "número"
+                | "lautet"
+                | "ist"
+                | "est"
+                | "es"
+                | "de"
+                | "the"
         );
         if !connects {
             return false;

@@ -24,7 +24,10 @@ pub(super) fn money_before(cx: &Cx<'_>) -> Option<Hit> {
             return None;
         }
         let amount = say_money(cx, currency, &second, scale);
-        return Hit::new(at + used, format!("{} {} {amount}", number.say(cx.words), cx.words.say.to));
+        return Hit::new(
+            at + used,
+            format!("{} {} {amount}", number.say(cx.words), cx.words.say.to),
+        );
     }
     let (scale, used) = scale_at(cx, &rest[at..]);
     at += used;
@@ -53,7 +56,9 @@ fn currency_at<'a>(cx: &Cx<'a>, text: &str) -> Option<(&'static Currency, usize)
     cx.words
         .currencies
         .iter()
-        .flat_map(|currency| currency.written.iter().map(move |written| (currency, written.len(), *written)))
+        .flat_map(|currency| {
+            currency.written.iter().map(move |written| (currency, written.len(), *written))
+        })
         .filter(|(_, _, written)| text.starts_with(written))
         .max_by_key(|(_, len, _)| *len)
         .map(|(currency, len, _)| (currency, len))
@@ -122,7 +127,8 @@ pub(super) fn percent(cx: &Cx<'_>) -> Option<Hit> {
         '‰' => ('‰', cx.words.say.per_mille),
         _ => return None,
     };
-    let sign = if sign == '%' { after.chars().next().map_or(1, char::len_utf8) } else { sign.len_utf8() };
+    let sign =
+        if sign == '%' { after.chars().next().map_or(1, char::len_utf8) } else { sign.len_utf8() };
     let len = number.len + gap + sign;
     if word_goes_on(&rest[len..]) {
         return None;
@@ -146,7 +152,9 @@ fn unit(cx: &Cx<'_>) -> Option<Hit> {
         .filter(|unit| after.starts_with(unit.0) && !word_goes_on(&after[unit.0.len()..]))
         .filter(|unit| {
             // "4 in the morning", "2 x", "5 s": with a space, these are words.
-            gap == 0 || !matches!(unit.0, "in" | "x" | "t" | "V") || unit.0 == "t" && cx.words.lang == Lang::De
+            gap == 0
+                || !matches!(unit.0, "in" | "x" | "t" | "V")
+                || unit.0 == "t" && cx.words.lang == Lang::De
         })
         .max_by_key(|unit| unit.0.len())?;
     // "5 m/s" was longer; "5 l'eau" and "3 m²" are not this unit.
@@ -181,7 +189,11 @@ fn duration(cx: &Cx<'_>) -> Option<Hit> {
     let of = |symbol: &str, value: &str| {
         let Unit(_, one, many, gender) = cx.words.units.iter().find(|unit| unit.0 == symbol)?;
         let value: u64 = value.parse().ok()?;
-        Some(format!("{} {}", (cx.words.counted)(value, *gender), if value == 1 { one } else { many }))
+        Some(format!(
+            "{} {}",
+            (cx.words.counted)(value, *gender),
+            if value == 1 { one } else { many }
+        ))
     };
     let say = format!("{} {}", of("h", &rest[..hours])?, of("min", &more[..minutes])?);
     Hit::new(len, say)
@@ -241,6 +253,19 @@ pub(super) fn range(cx: &Cx<'_>) -> Option<Hit> {
     Hit::new(len + gap + dash.len_utf8(), format!("{say} {}", cx.words.say.to))
 }
 
+/// `3:1`, `16:9`: what is no time; this side and the colon, as with a range.
+pub(super) fn ratio(cx: &Cx<'_>) -> Option<Hit> {
+    let rest = cx.rest();
+    let first = digit_run(rest);
+    let more = rest[first..].strip_prefix(':')?;
+    let second = digit_run(more);
+    if !(1..=3).contains(&first) || !(1..=3).contains(&second) || word_goes_on(&more[second..]) {
+        return None;
+    }
+    let number = scan(cx.words, &rest[..first], false)?;
+    Hit::new(first + 1, format!("{} {}", number.say(cx.words), cx.words.say.ratio))
+}
+
 /// `1/2`, `3/4`, `1 1/2`, `5/12`.
 pub(super) fn fraction(cx: &Cx<'_>) -> Option<Hit> {
     let rest = cx.rest();
@@ -265,7 +290,11 @@ fn over(text: &str) -> Option<(u64, u64, usize)> {
     let more = text[first..].strip_prefix('/')?;
     let second = digit_run(more);
     let rest = &more[second..];
-    if !(1..=4).contains(&first) || !(1..=4).contains(&second) || word_goes_on(rest) || rest.starts_with('/') {
+    if !(1..=4).contains(&first)
+        || !(1..=4).contains(&second)
+        || word_goes_on(rest)
+        || rest.starts_with('/')
+    {
         return None;
     }
     Some((text[..first].parse().ok()?, more[..second].parse().ok()?, first + 1 + second))
@@ -279,25 +308,37 @@ pub(super) fn ordinal(cx: &Cx<'_>) -> Option<Hit> {
     let after = &rest[number.len..];
     let before = cx.word_before();
     let (suffix, before) = match cx.words.lang {
-        Lang::En => (["st", "nd", "rd", "th"].into_iter().find(|suffix| after.starts_with(suffix))?, before),
+        Lang::En => {
+            (["st", "nd", "rd", "th"].into_iter().find(|suffix| after.starts_with(suffix))?, before)
+        }
         Lang::De => {
             let (next, gap) = skip_space(after.strip_prefix('.')?);
-            let line_start = cx.behind().trim_end_matches([' ', '\t']).rsplit('\n').next() == Some("");
+            let line_start =
+                cx.behind().trim_end_matches([' ', '\t']).rsplit('\n').next() == Some("");
             if gap == 0 || number.len > 3 || line_start || !next.starts_with(char::is_alphabetic) {
                 return None;
             }
             (".", before)
         }
         Lang::Fr => {
-            let suffix = ["ère", "ème", "ième", "er", "re", "e"].into_iter().find(|suffix| after.starts_with(suffix))?;
+            let suffix = ["ère", "ème", "ième", "er", "re", "e"]
+                .into_iter()
+                .find(|suffix| after.starts_with(suffix))?;
             (suffix, if matches!(suffix, "ère" | "re") { "la" } else { before })
         }
         Lang::Es => {
-            let suffix = [".º", ".ª", "º", "ª", "er", "ro", "ra"].into_iter().find(|suffix| after.starts_with(suffix))?;
+            let suffix = [".º", ".ª", "º", "ª", "er", "ro", "ra"]
+                .into_iter()
+                .find(|suffix| after.starts_with(suffix))?;
             let feminine = suffix.ends_with('ª') || suffix == "ra";
             if suffix == "er" && matches!(value, 1 | 3) {
                 let said = if value == 1 { "primer" } else { "tercer" };
                 return Hit::new(number.len + 2, said);
+            }
+            let noun = skip_space(&after[suffix.len()..]).0.starts_with(char::is_alphabetic);
+            if !feminine && noun && matches!(value, 1 | 3) {
+                let said = if value == 1 { "primer" } else { "tercer" };
+                return Hit::new(number.len + suffix.len(), said);
             }
             (suffix, if feminine { "la" } else { before })
         }
@@ -319,7 +360,18 @@ pub(super) fn decade(cx: &Cx<'_>) -> Option<Hit> {
         _ => return None,
     };
     let after = rest[len..].strip_prefix(suffix)?;
-    if !(len == 2 || len == 4) || !rest[..len].ends_with('0') || word_goes_on(after) || rest.starts_with('0') {
+    if !(len == 2 || len == 4)
+        || !rest[..len].ends_with('0')
+        || word_goes_on(after)
+        || rest.starts_with('0')
+    {
+        return None;
+    }
+    // "Wait 30s" are seconds, "the 90s" are years.
+    let before = cx.word_before().to_lowercase();
+    let named = matches!(before.as_str(), "the" | "early" | "late" | "mid" | "den")
+        || cx.behind().ends_with(['\'', '’']);
+    if len == 2 && !named || len == 4 && !(rest.starts_with('1') || rest.starts_with("20")) {
         return None;
     }
     let value: u64 = rest[..len].parse().ok()?;
@@ -348,10 +400,16 @@ pub(super) fn version(cx: &Cx<'_>) -> Option<Hit> {
     }
     let grouped = cx.words.decimal_comma && parts[1..].iter().all(|part| part.len() == 3);
     let lone = parts.len() == 2 && (!cx.words.decimal_comma || grouped);
-    if parts.len() < 2 || lone || grouped || parts.iter().any(|part| part.len() > 6) || word_goes_on(&rest[at..]) {
+    if parts.len() < 2
+        || lone
+        || grouped
+        || parts.iter().any(|part| part.len() > 6)
+        || word_goes_on(&rest[at..])
+    {
         return None;
     }
-    let dot = if cx.words.lang == Lang::En && parts.len() != 4 { "point" } else { cx.words.say.dot };
+    let dot =
+        if cx.words.lang == Lang::En && parts.len() != 4 { "point" } else { cx.words.say.dot };
     let said: Vec<String> = parts
         .iter()
         .map(|part| match part.parse::<u64>() {
@@ -381,7 +439,9 @@ pub(super) fn cardinal(cx: &Cx<'_>) -> Option<Hit> {
 
 fn plain(cx: &Cx<'_>, number: &Number) -> String {
     match number.value() {
-        Some(value) if number.decimals.is_none() && !number.grouped && is_year(cx, number, value) => {
+        Some(value)
+            if number.decimals.is_none() && !number.grouped && is_year(cx, number, value) =>
+        {
             (cx.words.year)(value)
         }
         None if number.decimals.is_none() => digits_grouped(cx.words, &number.whole),
@@ -390,7 +450,7 @@ fn plain(cx: &Cx<'_>, number: &Number) -> String {
 }
 
 fn is_year(cx: &Cx<'_>, number: &Number, value: u64) -> bool {
-    if number.whole.len() != 4 || !(1100..=2099).contains(&value) {
+    if number.whole.len() != 4 || !(1010..=2099).contains(&value) {
         return false;
     }
     if (1900..=2099).contains(&value) || cx.words.lang != Lang::En {
@@ -399,8 +459,23 @@ fn is_year(cx: &Cx<'_>, number: &Number, value: u64) -> bool {
     let before = cx.word_before().to_lowercase();
     matches!(
         before.as_str(),
-        "in" | "since" | "from" | "by" | "until" | "till" | "year" | "of" | "around" | "circa" | "early" | "late" | "to"
-            | "between" | "and" | "before" | "after" | "during"
+        "in" | "since"
+            | "from"
+            | "by"
+            | "until"
+            | "till"
+            | "year"
+            | "of"
+            | "around"
+            | "circa"
+            | "early"
+            | "late"
+            | "to"
+            | "between"
+            | "and"
+            | "before"
+            | "after"
+            | "during"
     ) || cx.words.months.iter().any(|(name, _)| *name == before)
 }
 

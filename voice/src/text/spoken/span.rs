@@ -32,12 +32,16 @@ impl SpanMap {
     /// The byte position in the shown text up to which a listener has heard who has heard `spoken`
     /// bytes. Nothing heard is 0, everything heard is the whole shown text.
     pub fn shown_at(&self, spoken: usize) -> usize {
-        if spoken == 0 && self.spoken_len() > 0 {
+        if spoken >= self.spoken_len() {
+            return self.shown_len();
+        }
+        if spoken == 0 {
             return 0;
         }
-        let index = self.spans.partition_point(|span| span.spoken.end <= spoken);
+        let index = self.spans.partition_point(|span| span.spoken.end < spoken);
         match self.spans.get(index) {
             Some(span) if span.verbatim => span.shown.start + (spoken - span.spoken.start),
+            Some(span) if span.spoken.end == spoken => span.shown.end,
             Some(span) => span.shown.start,
             None => self.shown_len(),
         }
@@ -122,11 +126,18 @@ impl Writer {
         if words.is_empty() {
             return self.silent(len);
         }
-        let from = self.text.len();
-        let after_letter = self.text.chars().next_back().is_some_and(|c| !matches!(c, '(' | ' '));
+        let mut from = self.text.len();
+        let after_letter = self
+            .text
+            .chars()
+            .next_back()
+            .is_some_and(|c| !matches!(c, '(' | ' ' | '-' | '/' | '\''));
         if self.gap != Gap::None || after_letter {
             self.gap = Gap::None;
-            if !self.text.is_empty() {
+            if self.spans.last().is_some_and(|last| !last.verbatim) {
+                self.space_before();
+                from = self.text.len();
+            } else if !self.text.is_empty() {
                 self.text.push(' ');
             }
         }

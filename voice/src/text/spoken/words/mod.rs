@@ -130,6 +130,8 @@ pub(super) struct Lexicon {
     pub(super) backslash: &'static str,
     pub(super) colon: &'static str,
     pub(super) to: &'static str,
+    /// Between the sides of a ratio.
+    pub(super) ratio: &'static str,
     pub(super) equals: &'static str,
     pub(super) times: &'static str,
     pub(super) by: &'static str,
