@@ -1,5 +1,7 @@
 //! The sentence chunker against its corpus, and its promises against arbitrary text.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 use std::time::{Duration, Instant};
 
 use frontdesk_voice::text::{Chunk, ChunkKind, Chunker, ChunkerOptions, Locale};

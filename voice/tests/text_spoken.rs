@@ -1,5 +1,7 @@
 //! The spoken-text normaliser against its tables, and its promises against arbitrary text.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 use std::time::{Duration, Instant};
 
 use frontdesk_voice::text::spoken::{EXPANSION, SLACK};
@@ -158,13 +160,13 @@ fn markup_for_engines_is_neither_spoken_nor_left_to_be_obeyed() {
 }
 
 #[test]
-fn hostile_megabytes_take_linear_time() {
+fn hostile_repetition_takes_linear_time() {
     let normaliser = Normaliser::new(settings("en"));
     for piece in [
         "[", "`", "<", "<a ", "1", "1 ", "1-", "1.", "1,000,", "A.", "a@", "a.", "(1", "$", "*",
         "\\", "#", "- ", "&", "I ", "😀",
     ] {
-        let text = piece.repeat(50_000 / piece.len());
+        let text = piece.repeat(20_000 / piece.len());
         let began = Instant::now();
         let spoken = normaliser.speak(&text, ChunkKind::Prose);
         let took = began.elapsed();

@@ -15,6 +15,8 @@ pub(super) struct Cx<'a> {
     pub(super) settings: &'a Settings,
     pub(super) text: &'a str,
     pub(super) at: usize,
+    /// Where white space comes next.
+    pub(super) token_end: usize,
 }
 
 /// What a rule found: so many bytes, said like this.
@@ -54,8 +56,8 @@ impl<'a> Cx<'a> {
 
     /// The rest up to white space.
     pub(super) fn token(&self) -> &'a str {
-        let rest = self.rest();
-        &rest[..rest.find(char::is_whitespace).unwrap_or(rest.len())]
+        let end = self.text.floor_char_boundary(self.token_end.min(self.at + WINDOW));
+        &self.text[self.at..end]
     }
 
     /// Nothing but white space and closers follows `len` bytes on.

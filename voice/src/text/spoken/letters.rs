@@ -38,8 +38,8 @@ pub(super) fn abbreviation(cx: &Cx<'_>) -> Option<Hit> {
         .filter(|(written, _)| rest.starts_with(written))
         .filter(|(written, _)| {
             let after = &rest[written.len()..];
-            !(written.ends_with(char::is_alphabetic) && word_goes_on(after))
-                && !after.starts_with('@')
+            let goes_on = written.ends_with(char::is_alphabetic) && word_goes_on(after);
+            !goes_on && !after.starts_with('@')
         })
         .max_by_key(|(written, _)| written.len());
     if let Some((written, said)) = found {

@@ -94,6 +94,7 @@ impl Normaliser {
                     words,
                     text: shown,
                     at: 0,
+                    token_end: 0,
                     markup: Markup::new(kind == ChunkKind::Table),
                     writer,
                 };
@@ -116,6 +117,8 @@ struct Pass<'a> {
     words: Option<&'static Words>,
     text: &'a str,
     at: usize,
+    /// Where white space comes next; found once per token, which keeps long tokens linear.
+    token_end: usize,
     markup: Markup,
     writer: Writer,
 }
@@ -181,7 +184,17 @@ impl Pass<'_> {
     /// Tries the rules of the language.
     fn written(&mut self, c: char) -> bool {
         let Some(words) = self.words else { return false };
-        let cx = Cx { words, settings: self.settings, text: self.text, at: self.at };
+        if self.at >= self.token_end {
+            let rest = &self.text[self.at..];
+            self.token_end = self.at + rest.find(char::is_whitespace).unwrap_or(rest.len());
+        }
+        let cx = Cx {
+            words,
+            settings: self.settings,
+            text: self.text,
+            at: self.at,
+            token_end: self.token_end,
+        };
         let rest = &self.text[self.at + c.len_utf8()..];
         let next = rest.chars().next();
         let hit = if c.is_ascii_digit() {

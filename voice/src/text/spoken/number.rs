@@ -144,8 +144,8 @@ pub(super) fn digits_grouped(words: &Words, text: &str) -> String {
     let len = text.len();
     let size = match len {
         0..=5 => len.max(1),
-        _ if len % 3 == 0 => 3,
-        _ if len % 4 == 0 => 4,
+        _ if len.is_multiple_of(3) => 3,
+        _ if len.is_multiple_of(4) => 4,
         _ => 3,
     };
     let mut groups = Vec::new();

@@ -41,6 +41,10 @@ pub(super) fn spoken(cx: &Cx<'_>, c: char) -> Option<Hit> {
     match c {
         '`' => {
             let ticks = rest.bytes().take_while(|&byte| byte == b'`').count();
+            // A longer run is a fence gone astray, not a span.
+            if ticks > 3 {
+                return Hit::new(ticks, "");
+            }
             let inside = &rest[ticks..];
             let end = inside.find(&rest[..ticks]).filter(|&end| end > 0)?;
             let said = address::code(cx.words, &inside[..end]);

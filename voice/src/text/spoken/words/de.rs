@@ -57,7 +57,7 @@ fn scaled(n: u64, unit: u64, one: &str, many: &str) -> String {
         1 => format!("eine {one}"),
         count => format!("{} {many}", cardinal(count)),
     };
-    if n % unit == 0 { head } else { format!("{head} {}", cardinal(n % unit)) }
+    if n.is_multiple_of(unit) { head } else { format!("{head} {}", cardinal(n % unit)) }
 }
 
 fn below_million(n: u64) -> String {
@@ -65,7 +65,11 @@ fn below_million(n: u64) -> String {
         0..20 => SMALL[n as usize].to_owned(),
         20..100 => {
             let tens = TENS[(n / 10) as usize];
-            if n % 10 == 0 { tens.to_owned() } else { format!("{}und{tens}", compound(n % 10)) }
+            if n.is_multiple_of(10) {
+                tens.to_owned()
+            } else {
+                format!("{}und{tens}", compound(n % 10))
+            }
         }
         100..1000 => joined(format!("{}hundert", compound(n / 100)), n % 100),
         _ => joined(format!("{}tausend", compound(n / 1000)), n % 1000),
@@ -100,11 +104,7 @@ fn stem(n: u64) -> String {
         8 => "acht".to_owned(),
         0..20 => format!("{}t", cardinal(n)),
         _ => match n % 100 {
-            low @ 1..20 if n > 100 => {
-                let head = cardinal(n - low);
-                let head = if low > 0 { head } else { String::new() };
-                format!("{head}{}", stem(low))
-            }
+            low @ 1..20 if n > 100 => format!("{}{}", cardinal(n - low), stem(low)),
             _ => format!("{}st", cardinal(n)),
         },
     }

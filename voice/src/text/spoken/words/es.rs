@@ -69,7 +69,7 @@ fn cardinal(n: u64) -> String {
         0..30 => SMALL[n as usize].to_owned(),
         30..100 => {
             let tens = TENS[(n / 10) as usize];
-            if n % 10 == 0 {
+            if n.is_multiple_of(10) {
                 tens.to_owned()
             } else {
                 format!("{tens} y {}", SMALL[(n % 10) as usize])
