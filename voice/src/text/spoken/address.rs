@@ -65,7 +65,8 @@ fn email(cx: &Cx<'_>, token: &str) -> Option<Hit> {
         .find(|c: char| !(c.is_alphanumeric() || c == '.' || c == '-'))
         .unwrap_or(domain.len());
     let domain = domain[..domain_len].trim_end_matches(['.', '-']);
-    if !local_ok || domain.is_empty() || !(domain.contains('.') || domain == "localhost") {
+    let labelled = domain.split('.').all(|label| label.starts_with(char::is_alphanumeric));
+    if !local_ok || !labelled || !(domain.contains('.') || domain == "localhost") {
         return None;
     }
     let len = token.len() - plain.len() + local.len() + 1 + domain.len();
@@ -83,7 +84,7 @@ fn url(cx: &Cx<'_>, token: &str) -> Option<Hit> {
         return None;
     }
     let rest = &token[scheme.map_or(0, str::len)..];
-    if !rest.starts_with(char::is_alphanumeric) {
+    if !rest.starts_with(char::is_alphanumeric) || rest.starts_with("www..") {
         return None;
     }
     Hit::new(token.len(), web(cx.words, rest))
@@ -128,7 +129,7 @@ fn web(words: &Words, text: &str) -> String {
     let name = name.strip_prefix("www.").unwrap_or(name);
     let (name, port) = name.split_once(':').map_or((name, ""), |(name, port)| (name, port));
     let mut said = host(words, name);
-    if !port.is_empty() {
+    if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) {
         said = format!("{said} {} {}", words.say.colon, digits(words, port));
     }
     let path = path.trim_end_matches('/');
