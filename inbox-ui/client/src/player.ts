@@ -39,20 +39,21 @@ interface Generation {
   id: number;
   /** Samples that arrived, at the server's rate. */
   received: number;
-  /** Of these, the samples that belong to a chunk already. */
-  placed: number;
+  /** Samples at the audio clock's rate that became of them so far. */
+  frames: number;
   /** The server has sent all of it. */
   complete: boolean;
   /** Its end has been reported. */
   settled: boolean;
 }
 
-/** A stretch of sound at the audio clock's rate, and the server's samples that it stands for. */
+/** A stretch of sound at the audio clock's rate, and its place in its reply. */
 interface Chunk {
   generation: Generation;
   sound: Float32Array<ArrayBuffer>;
-  first: number;
-  count: number;
+  firstFrame: number;
+  /** The server's samples per sample of sound. */
+  ratio: number;
 }
 
 interface Scheduled extends Chunk {
@@ -253,16 +254,16 @@ export class Player {
     });
   }
 
-  /** Puts sound at the end, and counts for it the server's samples that nothing stands for yet. */
+  /** Puts sound at the end. */
   #enqueue(sound: Float32Array, generation = this.#generation): void {
     if (sound.length === 0) return;
     const chunk: Chunk = {
       generation,
       sound: new Float32Array(sound),
-      first: generation.placed,
-      count: generation.received - generation.placed,
+      firstFrame: generation.frames,
+      ratio: this.#sourceRate / this.#rate,
     };
-    generation.placed = generation.received;
+    generation.frames += sound.length;
     this.#setPlaying(true);
     if (this.#paused) this.#waiting.push(chunk);
     else this.#schedule(chunk);
@@ -332,9 +333,9 @@ export class Player {
     let done = 0;
     for (const chunk of this.#scheduled) {
       if (frame <= chunk.startFrame) break;
-      const share = Math.min(1, (frame - chunk.startFrame) / chunk.sound.length);
-      this.#hear(chunk.generation, chunk.first + Math.floor(chunk.count * share));
-      if (share === 1) done++;
+      const played = Math.min(chunk.sound.length, frame - chunk.startFrame);
+      this.#hear(chunk.generation, samplesUpTo(chunk, played));
+      if (played === chunk.sound.length) done++;
     }
     this.#scheduled = this.#scheduled.slice(done);
   }
@@ -395,14 +396,18 @@ export class Player {
 }
 
 function newGeneration(id: number): Generation {
-  return { id, received: 0, placed: 0, complete: false, settled: false };
+  return { id, received: 0, frames: 0, complete: false, settled: false };
 }
 
 /** What remains of a chunk after this many of its sound samples. */
 function after(chunk: Chunk, heard: number): Chunk {
-  if (heard === 0) return chunk;
-  const passed = Math.floor((chunk.count * heard) / chunk.sound.length);
-  return { ...chunk, sound: chunk.sound.slice(heard), first: chunk.first + passed, count: chunk.count - passed };
+  return heard === 0 ? chunk : { ...chunk, sound: chunk.sound.slice(heard), firstFrame: chunk.firstFrame + heard };
+}
+
+/** The server's samples of the reply that have been heard when so much of this chunk has. */
+function samplesUpTo(chunk: Chunk, heard: number): number {
+  // A millionth absorbs the rounding of the ratio.
+  return Math.min(chunk.generation.received, Math.floor((chunk.firstFrame + heard) * chunk.ratio + 1e-6));
 }
 
 function mono(buffer: AudioBuffer): Float32Array {
