@@ -63,9 +63,9 @@ export class Microphone implements VoiceAudioInput {
     if (problem) throw new VoiceFailure(problem);
     const generation = ++this.#generation;
     const context = this.#options.context();
-    const [stream] = await Promise.all([this.#acquire(), this.#load(context)]).catch((error: unknown) => {
-      throw microphoneError(error);
-    });
+    await this.#load(context);
+    if (generation !== this.#generation) return;
+    const stream = await this.#acquire();
     if (generation !== this.#generation) {
       release(stream);
       return;
@@ -99,7 +99,7 @@ export class Microphone implements VoiceAudioInput {
       stream = await this.#acquire();
     } catch (error) {
       this.#deviceId = before;
-      throw microphoneError(error);
+      throw error;
     }
     if (generation !== this.#generation || this.#deviceId !== deviceId) {
       release(stream);
@@ -113,7 +113,9 @@ export class Microphone implements VoiceAudioInput {
     const { echoCancellation = true, noiseSuppression = true, autoGainControl = true } = this.#options.processing ?? {};
     const audio: MediaTrackConstraints = { channelCount: 1, echoCancellation, noiseSuppression, autoGainControl };
     if (this.#deviceId && this.#deviceId !== "default") audio.deviceId = { exact: this.#deviceId };
-    return navigator.mediaDevices.getUserMedia({ audio });
+    return navigator.mediaDevices.getUserMedia({ audio }).catch((error: unknown) => {
+      throw microphoneError(error);
+    });
   }
 
   #load(context: AudioContext): Promise<void> {
