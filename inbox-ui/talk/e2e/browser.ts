@@ -19,6 +19,23 @@ declare global {
   }
 }
 
+/** Served as `/talk/recorder.js`: keeps what passes, in pieces of about a tenth of a second. */
+export const RECORDER = `
+registerProcessor("recorder", class extends AudioWorkletProcessor {
+  #block = new Float32Array(4096);
+  #filled = 0;
+  process([input]) {
+    for (const sample of input[0] ?? new Float32Array(128)) {
+      this.#block[this.#filled++] = sample;
+      if (this.#filled < this.#block.length) continue;
+      this.port.postMessage(this.#block.slice());
+      this.#filled = 0;
+    }
+    return true;
+  }
+});
+`;
+
 /** Opens a page whose microphone says this once (16 kHz), with a second of silence on both sides. */
 export async function openPage(url: string, microphone: Int16Array, options: { width?: number; height?: number; dark?: boolean; deny?: boolean; insecureHost?: string } = {}): Promise<Rig> {
   const folder = mkdtempSync(join(tmpdir(), "talk-"));
@@ -61,22 +78,24 @@ function instrument(): void {
     navigator.mediaDevices.getUserMedia = (constraints) =>
       real({ audio: { ...(constraints?.audio as object), echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
   }
-  // Whatever goes to a loudspeaker also goes to a recorder.
+  // Whatever goes to a loudspeaker also goes to a recorder, on the audio thread so that nothing is lost.
   const played: Window["__played"] = { rate: 0, blocks: [] };
   window.__played = played;
-  const recorders = new WeakMap<BaseAudioContext, ScriptProcessorNode>();
+  const recorders = new WeakMap<BaseAudioContext, Promise<AudioWorkletNode>>();
+  const record = async (context: AudioContext) => {
+    await context.audioWorklet.addModule("/talk/recorder.js");
+    const recorder = new AudioWorkletNode(context, "recorder");
+    recorder.port.onmessage = (event: MessageEvent<Float32Array>) => played.blocks.push(event.data);
+    played.rate = context.sampleRate;
+    connect.call(recorder, context.destination);
+    return recorder;
+  };
   const connect = AudioNode.prototype.connect as (this: AudioNode, to: AudioNode | AudioParam, ...rest: number[]) => AudioNode;
   const patched = function (this: AudioNode, to: AudioNode | AudioParam, ...rest: number[]) {
     if (to instanceof AudioDestinationNode && this instanceof GainNode) {
-      let recorder = recorders.get(to.context);
-      if (!recorder) {
-        recorder = (to.context as AudioContext).createScriptProcessor(4096, 1, 1);
-        recorder.onaudioprocess = (event) => played.blocks.push(event.inputBuffer.getChannelData(0).slice());
-        recorders.set(to.context, recorder);
-        played.rate = to.context.sampleRate;
-        connect.call(recorder, to);
-      }
-      connect.call(this, recorder);
+      const recorder = recorders.get(to.context) ?? record(to.context as AudioContext);
+      recorders.set(to.context, recorder);
+      void recorder.then((node) => connect.call(this, node));
     }
     return connect.call(this, to, ...rest);
   };

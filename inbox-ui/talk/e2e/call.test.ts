@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { floatToPcm16 } from "../../client/src/pcm.js";
 import { Resampler } from "../../client/src/resampler.js";
-import { openPage, played, type Rig } from "./browser.js";
+import { openPage, played, RECORDER, type Rig } from "./browser.js";
 import { find, toFloat } from "./compare.js";
 import { FakeDesk } from "./fake-desk.mjs";
 import { speech } from "./wav.mjs";
@@ -34,6 +34,7 @@ function at(samples: Int16Array, rate: number): Int16Array {
 
 async function visit(options: ConstructorParameters<typeof FakeDesk>[0] = {}, look: Parameters<typeof openPage>[2] = {}) {
   desk = new FakeDesk({ about: "Answers questions about the shop. Calls are not recorded.", ...options });
+  desk.files["/talk/recorder.js"] = RECORDER;
   const port = await desk.listen();
   rig = await openPage(`http://localhost:${port}/talk/hello`, question, look);
   return rig.page;
@@ -108,7 +109,7 @@ describe("a call on the talk page", () => {
     const whole = await page.locator("#messages li.assistant p").innerText();
     expect(whole).toBe(ANSWER);
     expect(await page.locator("del").innerText()).not.toBe("");
-    await page.getByText("interrupted", { exact: true }).waitFor();
+    await page.getByText("Interrupted. The grey part was not heard.").waitFor();
 
     // Nothing of it is played afterwards: what was played is as long as what was reported.
     await page.waitForTimeout(1_000);
@@ -151,7 +152,7 @@ describe("a call on the talk page", () => {
     await until("two seconds were heard", () => (desk.call.of("playback").at(-1)?.["samples"] ?? 0) > 2 * 22_050);
     desk.accepting = false;
     desk.connections.at(-1)?.drop();
-    await page.getByText("The connection was interrupted. The call goes on as soon as it is back…").waitFor();
+    await page.getByText("Connection interrupted. Trying again…").waitFor();
     await page.waitForTimeout(1_200);
     desk.accepting = true;
     await until("the call is resumed", () => desk.call.resumed === 1);
@@ -206,7 +207,7 @@ describe("the talk page", () => {
       await page.keyboard.press("Tab");
       order.push(await page.evaluate(() => document.activeElement?.id || document.activeElement?.tagName.toLowerCase() || ""));
     }
-    expect(order).toEqual(["start", "summary", "scroll", "text", "send"]);
+    expect(order).toEqual(["start", "scroll", "text", "send", "summary"]);
     await page.locator("#start").focus();
     await page.keyboard.press("Enter");
     await page.getByText("Hello is listening. Speak now.").waitFor();
@@ -232,7 +233,7 @@ describe("the talk page", () => {
     desk = new FakeDesk();
     const port = await desk.listen();
     // A name that is this machine, but that the browser does not know to be.
-    rig = await openPage(`http://localhost:${port}/talk/hello`, question, { insecureHost: "desk.test" });
+    rig = await openPage(`http://localhost:${port}/talk/hello`, question, { insecureHost: "desk.test", dark: true });
     const page = rig.page;
     await page.goto(`http://desk.test:${port}/talk/hello`);
     await page.getByRole("heading", { name: "Speaking is not possible in this page" }).waitFor();
@@ -241,6 +242,7 @@ describe("the talk page", () => {
     await page.getByLabel("Write instead of speaking").fill("Hello?");
     await page.getByRole("button", { name: "Send" }).click();
     await until("the text arrives", () => desk.connections.at(-1)?.received.at(-1)?.["text"] === "Hello?");
+    expect(await page.evaluate(contrastProblems)).toEqual([]);
     await shoot(page, "insecure");
   });
 
@@ -272,7 +274,7 @@ describe("the talk page", () => {
     await shoot(page, `${name}-speaking`);
     desk.accepting = false;
     desk.connections.at(-1)?.drop();
-    await page.getByRole("alert").waitFor();
+    await page.getByText("Connection interrupted. Trying again…").waitFor();
     await shoot(page, `${name}-lost`);
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
     expect(await page.evaluate(contrastProblems)).toEqual([]);

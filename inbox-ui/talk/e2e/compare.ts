@@ -3,7 +3,7 @@
 import { Resampler } from "../../client/src/resampler.js";
 
 /** Rate at which sounds are compared: enough for speech, and quick. */
-const RATE = 4_000;
+const RATE = 2_000;
 
 export interface Match {
   /** Normalised correlation at the best place, 1 for the same sound. */

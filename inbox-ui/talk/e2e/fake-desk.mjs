@@ -37,6 +37,8 @@ export class FakeDesk {
     /** Called for every message that arrives. @type {(message: Message, connection: Connection) => void} */
     this.onMessage = () => {};
     this.refuseResume = false;
+    /** Files served beside the page, by path. @type {Record<string, string>} */
+    this.files = {};
     this.http = createServer((request, response) => void this.#page(request.url ?? "/", response));
     this.sockets = new WebSocketServer({ noServer: true });
     this.accepting = true;
@@ -80,7 +82,7 @@ export class FakeDesk {
     const file = isPage ? "index.html" : normalize(path.replace(/^\/talk\//, "")).replace(/^(\.\.[/\\])+/, "");
     try {
       /** @type {string | Buffer} */
-      let body = await readFile(join(DIST, file));
+      let body = this.files[path] ?? (await readFile(join(DIST, file)));
       if (isPage) body = this.#fill(body.toString("utf8"), path.slice("/talk/".length));
       response.writeHead(200, {
         "content-type": TYPES[extname(file)] ?? "application/octet-stream",

@@ -19,9 +19,17 @@ export class Conversation {
   readonly #empty = element("empty");
   readonly #shown = new Map<number, { item: HTMLLIElement; message: TranscriptMessage }>();
   #interim: HTMLLIElement | null = null;
+  #readingAlong = true;
 
   constructor(name: string) {
     this.#name = name;
+    // What opens above the list takes room from it: keep the newest words in view.
+    new ResizeObserver(() => {
+      if (this.#readingAlong) this.#toEnd();
+    }).observe(this.#scroll);
+    this.#scroll.addEventListener("scroll", () => {
+      this.#readingAlong = this.#atEnd;
+    });
   }
 
   show(messages: readonly TranscriptMessage[]): void {
@@ -59,7 +67,7 @@ export class Conversation {
     item.querySelector("p")?.remove();
     item.querySelector("small")?.remove();
     item.append(body(message));
-    if (message.interrupted) item.append(note());
+    if (message.interrupted) item.append(note(Boolean(message.unheard)));
     if (!known) this.#list.insertBefore(item, this.#interim);
     this.#shown.set(message.id, { item, message });
   }
@@ -75,10 +83,19 @@ export class Conversation {
 
   /** Stays at the end if the reader was there, and where they were if not. */
   #keepEnd(change: () => void): void {
-    const { scrollHeight, scrollTop, clientHeight } = this.#scroll;
-    const atEnd = scrollHeight - scrollTop - clientHeight < AT_END_PX;
+    const atEnd = this.#atEnd;
     change();
-    if (atEnd) this.#scroll.scrollTop = this.#scroll.scrollHeight;
+    if (atEnd) this.#toEnd();
+  }
+
+  get #atEnd(): boolean {
+    const { scrollHeight, scrollTop, clientHeight } = this.#scroll;
+    return scrollHeight - scrollTop - clientHeight < AT_END_PX;
+  }
+
+  #toEnd(): void {
+    this.#scroll.scrollTop = this.#scroll.scrollHeight;
+    this.#readingAlong = true;
   }
 }
 
@@ -92,15 +109,14 @@ function body(message: TranscriptMessage): HTMLParagraphElement {
   if (message.unheard) {
     const rest = document.createElement("del");
     rest.textContent = message.unheard;
-    rest.title = "You did not hear this part.";
     text.append(rest);
   }
   return text;
 }
 
-function note(): HTMLElement {
+function note(split: boolean): HTMLElement {
   const small = document.createElement("small");
-  small.textContent = "interrupted";
+  small.textContent = split ? "Interrupted. The grey part was not heard." : "Interrupted.";
   return small;
 }
 

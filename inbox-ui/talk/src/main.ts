@@ -99,7 +99,8 @@ function showWho(): void {
 
 function situation(): Situation {
   const { connected, callState, status, isPlaying: playing, isMuted: muted } = client;
-  return { name: page.name, connected, callState, status, playing, muted };
+  const down = client.errorDetail?.code === "connection_lost";
+  return { name: page.name, down, connected, callState, status, playing, muted };
 }
 
 function showState(): void {
@@ -111,10 +112,11 @@ function showState(): void {
   const inCall = now.callState !== "none";
   swapFocus(start, end, inCall);
   start.disabled = !now.connected;
-  mute.hidden = meter.hidden = !inCall;
+  mute.hidden = stop.hidden = meter.hidden = !inCall;
   mute.setAttribute("aria-pressed", String(now.muted));
   mute.textContent = now.muted ? "Unmute" : "Mute";
-  hideKeepingFocus(stop, !now.playing, end);
+  if (!now.playing && document.activeElement === stop) end.focus();
+  stop.disabled = !now.playing;
   element<HTMLButtonElement>("send").disabled = !now.connected;
 
   const said = announcement(before, now);
@@ -130,12 +132,6 @@ function swapFocus(first: HTMLButtonElement, second: HTMLButtonElement, useSecon
   if (focused) (useSecond ? second : first).focus();
 }
 
-/** Hides a button without losing the keyboard's place. */
-function hideKeepingFocus(button: HTMLButtonElement, hidden: boolean, instead: HTMLButtonElement): void {
-  if (hidden && document.activeElement === button) instead.focus();
-  button.hidden = hidden;
-}
-
 /** Speech lies between -60 and -10 dB of full scale; a straight scale would barely move. */
 function showLevel(level: number): void {
   const share = level <= 0 ? 0 : Math.min(1, Math.max(0, (20 * Math.log10(level) + 60) / 50));
@@ -144,9 +140,12 @@ function showLevel(level: number): void {
 }
 
 function showError(): void {
-  const messages = [client.error, client.outputDeviceError].filter((message) => message !== null);
+  // That the line is down is said above, where the state is.
+  const problem = client.errorDetail?.code === "connection_lost" ? null : client.error;
+  const messages = [problem, client.outputDeviceError].filter((message) => message !== null);
   error.textContent = messages.join(" ");
   error.hidden = messages.length === 0;
+  showState();
 }
 
 function showFigures(): void {

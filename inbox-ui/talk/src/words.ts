@@ -7,6 +7,8 @@ export type Tone = "calm" | "live" | "busy" | "bad";
 export interface Situation {
   name: string;
   connected: boolean;
+  /** There was no connection when it was last tried. */
+  down: boolean;
   callState: VoiceCallState;
   status: VoiceStatus;
   playing: boolean;
@@ -19,13 +21,14 @@ export function describe(now: Situation): { text: string; tone: Tone } {
     case "starting":
       return { text: "Asking for the microphone…", tone: "busy" };
     case "reconnecting":
-      return { text: "The connection was interrupted. The call goes on as soon as it is back…", tone: "bad" };
+      return { text: "Connection interrupted. Trying again…", tone: "bad" };
     case "ending":
       return { text: `${now.name} is ending the call.`, tone: "live" };
     case "active":
       return inCall(now);
     case "none":
-      return now.connected ? { text: "Ready. Start a call, or write below.", tone: "calm" } : { text: "Connecting…", tone: "busy" };
+      if (now.connected) return { text: "Ready. Start a call, or write below.", tone: "calm" };
+      return now.down ? { text: "No connection to the server. Trying again…", tone: "bad" } : { text: "Connecting…", tone: "busy" };
   }
 }
 
@@ -41,7 +44,7 @@ function inCall({ name, status, playing, muted }: Situation): { text: string; to
 export function announcement(before: Situation, now: Situation): string | null {
   if (before.callState !== now.callState) {
     if (now.callState === "active") return before.callState === "reconnecting" ? "The connection is back." : `Call with ${now.name} started.`;
-    if (now.callState === "reconnecting") return "The connection was interrupted. Trying again.";
+    if (now.callState === "reconnecting") return "The connection was interrupted. The call goes on as soon as it is back.";
     if (now.callState === "none" && before.callState !== "starting") return "The call has ended.";
   }
   if (before.muted !== now.muted) return now.muted ? "You are muted." : "You are no longer muted.";
