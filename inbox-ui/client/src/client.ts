@@ -166,7 +166,7 @@ export class VoiceClient extends Emitter<VoiceClientEventMap> {
       dead: () => this.#transport?.reconnect?.(),
     });
     this.#rejoin = new Rejoin({
-      resume: (token) => this.#send({ type: "resume_call", token, ...this.#position() }),
+      resume: (token) => this.#sendResume(token),
       restart: () => this.#restartCall(),
       giveUp: () => {
         this.#endLocally();
@@ -366,6 +366,7 @@ export class VoiceClient extends Emitter<VoiceClientEventMap> {
     this.#inputDeviceId = deviceId;
     try {
       await this.#call?.input.setDevice?.(deviceId);
+      if (this.#error?.code === "microphone_lost") this.#setError(null);
     } catch (error) {
       this.#inputDeviceId = before;
       this.#setError(microphoneError(error).detail);
@@ -514,7 +515,7 @@ export class VoiceClient extends Emitter<VoiceClientEventMap> {
     if (status !== "idle") this.#acknowledged = true;
     // Version 1 has no other sign that what was interrupted has come to its end.
     if (status !== "speaking" && !this.#has("playback")) this.#call?.player.endInput();
-    if (status === "listening") this.#setError(null);
+    if (status === "listening" && this.#error?.code !== "microphone_lost") this.#setError(null);
     if (status === "idle" && this.#callState === "active" && (this.#acknowledged || this.#error)) this.#endedByServer();
     this.emit("statuschange", status);
   }
@@ -548,10 +549,24 @@ export class VoiceClient extends Emitter<VoiceClientEventMap> {
   async #startInput(input: VoiceAudioInput): Promise<void> {
     input.onAudioLevel = (level) => this.#levelMeasured(level);
     input.onAudioData = (pcm) => this.#audioCaptured(pcm);
-    input.onError = (error) => this.#setError(error);
+    input.onError = (error) => void this.#inputFailed(input, error);
     input.setMuted?.(this.#muted);
     input.setFrameMs?.(this.#frameMs);
     await input.start();
+  }
+
+  /** A microphone that was pulled out is replaced by the system's own choice, where there is one. */
+  async #inputFailed(input: VoiceAudioInput, error: VoiceError): Promise<void> {
+    this.#setError(error);
+    if (error.code !== "microphone_lost" || !input.setDevice) return;
+    try {
+      await input.setDevice(undefined);
+    } catch {
+      return; // The error on show stays true.
+    }
+    if (this.#call?.input !== input) return;
+    this.#inputDeviceId = undefined;
+    if (this.#error === error) this.#setError(null);
   }
 
   #sendStart(): void {
@@ -559,6 +574,13 @@ export class VoiceClient extends Emitter<VoiceClientEventMap> {
     this.#acknowledged = false;
     this.#send({ type: "start_call", ...(preferredFormat ? { preferred_format: preferredFormat } : {}), ...callOptions });
     if (this.#has("ping")) this.#keepalive.start(true);
+  }
+
+  #sendResume(token: string): void {
+    const player = this.#call?.player;
+    const { generation, samples } = player?.position ?? { generation: 0, samples: 0 };
+    const received = player?.arrived ?? { generation: 0, samples: 0 };
+    this.#send({ type: "resume_call", token, heard: { generation, samples }, received });
   }
 
   #restartCall(): void {
@@ -574,6 +596,8 @@ export class VoiceClient extends Emitter<VoiceClientEventMap> {
     this.#setCallState("active");
     if (this.#has("ping")) this.#keepalive.start(true);
     if (same && this.#transport) this.#uplink.drain(this.#transport);
+    // The wish to interrupt may have been lost with the line.
+    if (same && this.#call?.player.discarding) this.#send({ type: "interrupt", ...this.#call.player.position });
     this.emit("resumed", same);
   }
 
@@ -681,10 +705,6 @@ export class VoiceClient extends Emitter<VoiceClientEventMap> {
 
   #report(state: PlaybackState, position: PlaybackPosition): void {
     if (this.#has("playback") && this.#callState === "active") this.#send({ type: "playback", state, ...position });
-  }
-
-  #position(): PlaybackPosition {
-    return this.#call?.player.position ?? { generation: 0, samples: 0, received: 0 };
   }
 
   async #applyOutputDevice(output: AudioOutput): Promise<void> {

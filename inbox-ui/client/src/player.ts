@@ -114,8 +114,19 @@ export class Player {
     return this.#position();
   }
 
+  /** The reply that is arriving, and how much of it has. It may be later than the one that is heard. */
+  get arrived(): { generation: number; samples: number } {
+    return { generation: this.#generation.id, samples: this.#generation.received };
+  }
+
+  /** Whether what still arrives is dropped. */
+  get discarding(): boolean {
+    return this.#discarding;
+  }
+
   /** What binary frames contain from now on. */
   configure(format: VoiceAudioFormat, sampleRate: number): void {
+    if (format === this.#format && sampleRate === this.#sourceRate) return;
     this.#finishInput();
     this.#format = format;
     this.#sourceRate = sampleRate;

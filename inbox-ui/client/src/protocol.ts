@@ -57,6 +57,12 @@ export interface PlaybackPosition {
   received: number;
 }
 
+/** So many samples of a reply, at the rate of `audio_config`. */
+export interface SamplesOf {
+  generation: number;
+  samples: number;
+}
+
 export type PlaybackState = "playing" | "paused" | "starved" | "stopped" | "finished";
 
 export type ClientMessage =
@@ -70,7 +76,7 @@ export type ClientMessage =
   // Additions.
   | ({ type: "playback"; state: PlaybackState } & PlaybackPosition)
   | ({ type: "barge_in_hint" } & PlaybackPosition)
-  | ({ type: "resume_call"; token: string } & PlaybackPosition)
+  | { type: "resume_call"; token: string; heard: SamplesOf; received: SamplesOf }
   | { type: "ping"; id: number }
   | { type: "pace"; rate: number }
   | { type: "notice_action"; id: string };

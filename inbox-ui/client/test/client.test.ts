@@ -276,6 +276,22 @@ describe("a call", () => {
     expect(client.errorDetail?.code).toBe("microphone_busy");
   });
 
+  test("falls back to the system's microphone when the chosen one is pulled out, and keeps saying so where there is none", async () => {
+    const { client, microphone, socket } = await inCall([], { inputDeviceId: "headset" });
+    microphone.device = "headset";
+    microphone.onError?.({ code: "microphone_lost", message: "gone" });
+    await vi.advanceTimersByTimeAsync(0);
+    expect(microphone.device).toBeUndefined();
+    expect(client.error).toBeNull();
+
+    microphone.refuse = Object.assign(new Error(), { name: "NotFoundError" });
+    microphone.onError?.({ code: "microphone_lost", message: "gone" });
+    await vi.advanceTimersByTimeAsync(0);
+    socket.says({ type: "status", status: "listening" });
+    expect(client.error).toBe("gone");
+    expect(client.callState).toBe("active");
+  });
+
   test("plays on the chosen loudspeaker and says where that cannot be", async () => {
     const { client, context } = await inCall([], { outputDeviceId: "headset" });
     expect(context().sinkId).toBe("headset");
@@ -497,7 +513,9 @@ describe("a dropped call", () => {
     client.addEventListener("resumed", (same) => results.push(same));
     const socket = reopen();
     expect(socket.types()).toEqual(["hello", "resume_call"]);
-    expect(socket.ofType("resume_call")).toEqual([{ type: "resume_call", token: "first", generation: 2, samples: 8_000, received: 16_000 }]);
+    expect(socket.ofType("resume_call")).toEqual([
+      { type: "resume_call", token: "first", heard: { generation: 2, samples: 8_000 }, received: { generation: 2, samples: 16_000 } },
+    ]);
     expect(client.callState).toBe("reconnecting");
     socket.says({ type: "call_resumed", resume_token: "second" }, { type: "status", status: "speaking" });
     expect(client.callState).toBe("active");
@@ -508,6 +526,27 @@ describe("a dropped call", () => {
     socket.drop();
     const third = reopen();
     expect(third.ofType("resume_call")[0]).toMatchObject({ token: "second" });
+  });
+
+  test("tells which reply was arriving, where that is later than the one being heard", async () => {
+    const { client, socket: before, context } = await inCall(ALL_FEATURES);
+    before.says({ type: "audio_start", generation: 1 });
+    before.plays(second());
+    before.says({ type: "audio_end", generation: 1 }, { type: "audio_start", generation: 2 });
+    before.plays(second().slice(0, 3_200));
+    context().advance(0.54);
+    before.drop();
+    expect(client.callState).toBe("reconnecting");
+    const [wish] = reopen().ofType("resume_call");
+    expect(wish).toMatchObject({ heard: { generation: 1, samples: 8_000 }, received: { generation: 2, samples: 3_200 } });
+  });
+
+  test("is interrupted after all where the person asked for it while the line was down", async () => {
+    const { client } = await dropped();
+    client.interrupt();
+    const socket = reopen();
+    socket.says({ type: "call_resumed", resume_token: "second" });
+    expect(socket.ofType("interrupt")).toEqual([{ type: "interrupt", generation: 2, samples: 8_160, received: 16_000 }]);
   });
 
   test("brings along what was said meanwhile, two seconds of it and no more", async () => {

@@ -290,7 +290,7 @@ class Call {
       return;
     }
     this.status("speaking");
-    if (message["generation"] === this.speaking.id) this.speaking.sent = message["received"];
+    if (message["received"].generation === this.speaking.id) this.speaking.sent = message["received"].samples;
     else this.send({ type: "audio_start", generation: this.speaking.id });
     this.speaking.startedAt = Date.now() - (1000 * this.speaking.sent) / this.desk.rate;
     this.#pace();
