@@ -1,7 +1,7 @@
 /** Stand-ins for the browser: a socket, an audio clock that only tests move, and a microphone. */
 
 import { vi } from "vitest";
-import { VoiceClient, type VoiceAudioInput, type VoiceClientOptions } from "../src/index.js";
+import { VoiceClient, type VoiceAudioInput, type VoiceClientOptions, type VoiceError } from "../src/index.js";
 
 export class FakeSocket {
   static readonly all: FakeSocket[] = [];
@@ -198,6 +198,7 @@ export function fakeBuffer(rate: number, samples: Float32Array): FakeBuffer {
 export class FakeMicrophone implements VoiceAudioInput {
   onAudioLevel: ((rms: number) => void) | null = null;
   onAudioData: ((pcm: ArrayBuffer) => void) | null = null;
+  onError: ((error: VoiceError) => void) | null = null;
   started = 0;
   stopped = 0;
   muted = false;

@@ -117,6 +117,8 @@ class Connection {
     this.desk = desk;
     this.ws = ws;
     this.url = url;
+    /** Additions that both sides have. @type {string[]} */
+    this.features = [];
     /** @type {Message[]} */
     this.received = [];
     /** @type {Call | null} */
@@ -143,6 +145,7 @@ class Connection {
   /** @param {Message} message */
   #message(message) {
     this.received.push(message);
+    if (message.type === "hello") this.features = agreed(this.desk, message);
     if (message.type === "ping") this.send({ type: "pong", id: message["id"] });
     if (message.type === "start_call") this.#start();
     if (message.type === "resume_call") this.#resume(message);
@@ -154,7 +157,7 @@ class Connection {
     this.call = new Call(this);
     this.desk.calls.push(this.call);
     this.send({ type: "audio_config", format: "pcm16", sampleRate: this.desk.rate });
-    if (this.desk.features.includes("resume")) this.send({ type: "call_started", resume_token: this.call.token, resume_within_ms: 30_000 });
+    if (this.features.includes("resume")) this.send({ type: "call_started", resume_token: this.call.token, resume_within_ms: 30_000 });
     this.call.status("listening");
   }
 
@@ -170,10 +173,20 @@ class Connection {
   }
 }
 
+/**
+ * @param {FakeDesk} desk
+ * @param {Message} hello
+ * @returns {string[]}
+ */
+function agreed(desk, hello) {
+  return Array.isArray(hello["features"]) ? desk.features.filter((feature) => hello["features"].includes(feature)) : [];
+}
+
 class Call {
   /** @param {Connection} connection */
   constructor(connection) {
     this.desk = connection.desk;
+    this.followsPlayback = connection.features.includes("playback");
     /** @type {Connection | null} */
     this.connection = connection;
     this.token = `token-${this.desk.calls.length}-${Date.now()}`;
@@ -240,7 +253,7 @@ class Call {
     const id = this.generation;
     this.status("speaking");
     this.send({ type: "transcript_start", role: "assistant", generation: id }, { type: "transcript_delta", text }, { type: "transcript_end", text });
-    this.send({ type: "audio_start", generation: id });
+    if (this.followsPlayback) this.send({ type: "audio_start", generation: id });
     this.speaking = { id, text, sound, sent: 0, startedAt: Date.now(), timer: undefined };
     this.#pace();
   }
@@ -249,7 +262,7 @@ class Call {
   cut(samples) {
     const reply = this.speaking ?? this.last;
     this.silence();
-    if (reply) {
+    if (reply && this.followsPlayback) {
       const at = Math.round(reply.text.length * Math.min(1, samples / reply.sound.length));
       const space = reply.text.lastIndexOf(" ", at);
       const split = space < 0 ? at : space;
@@ -309,7 +322,8 @@ class Call {
       }
       if (reply.sent < reply.sound.length) return;
       this.silence();
-      this.send({ type: "audio_end", generation: reply.id });
+      if (this.followsPlayback) this.send({ type: "audio_end", generation: reply.id });
+      else this.status("listening");
     };
     reply.timer = setInterval(tick, FRAME_MS);
     tick();
