@@ -395,6 +395,8 @@ export class VoiceClient extends Emitter<VoiceClientEventMap> {
     this.#setConnected(false);
     this.emit("connectiondiagnostic", { type: "close", ...info });
     if (info?.willReconnect === false) {
+      // `connect` may be called again, for instance after signing in.
+      this.#transport = null;
       this.#endLocally();
       this.#fail("connection_refused", info.reason);
       return;

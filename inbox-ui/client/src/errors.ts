@@ -28,7 +28,7 @@ const TEXTS = {
   output_failed: "That loudspeaker could not be used. Sound goes to the one used before.",
   not_connected: "There is no connection to the server yet.",
   connection_lost: "The connection to the server is down. Trying again…",
-  connection_refused: "The server closed the connection and does not want it reopened.",
+  connection_refused: "The server ended the connection.",
   call_lost: "The connection was lost for too long, so the call ended. You can start a new one.",
   protocol_mismatch: "The server speaks another version of the call protocol. Reload the page.",
 } as const;

@@ -58,6 +58,8 @@ describe("connecting", () => {
     expect(FakeSocket.all).toHaveLength(1);
     expect(client.error).toMatch(/This link has expired\.$/);
     expect(client.errorDetail?.code).toBe("connection_refused");
+    client.connect();
+    expect(FakeSocket.all).toHaveLength(2);
   });
 
   test("gives up a connection attempt that nobody answers", () => {

@@ -223,6 +223,17 @@ describe("the talk page", () => {
     expect(await page.locator("#announcer").innerText()).toBe("Hello: Yes <b>we</b> are.");
   });
 
+  test("shows why the server will not talk, and does not try again", async () => {
+    const page = await visit();
+    await page.getByText("Ready. Start a call, or write below.").waitFor();
+    desk.connections.at(-1)?.ws.close(4403, "This link has expired.");
+    await page.getByRole("alert").getByText("This link has expired.").waitFor();
+    await page.getByText("Not connected.").waitFor();
+    await page.waitForTimeout(1_000);
+    expect(desk.connections).toHaveLength(1);
+    expect(await page.getByRole("button", { name: "Start call" }).isDisabled()).toBe(true);
+  });
+
   test("can be used by keyboard alone, in the order of the page", async () => {
     const page = await visit();
     await page.getByText("Ready. Start a call, or write below.").waitFor();

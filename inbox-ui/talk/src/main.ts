@@ -100,7 +100,8 @@ function showWho(): void {
 function situation(): Situation {
   const { connected, callState, status, isPlaying: playing, isMuted: muted } = client;
   const down = client.errorDetail?.code === "connection_lost";
-  return { name: page.name, down, connected, callState, status, playing, muted };
+  const refused = client.errorDetail?.code === "connection_refused";
+  return { name: page.name, down, refused, connected, callState, status, playing, muted };
 }
 
 function showState(): void {

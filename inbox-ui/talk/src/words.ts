@@ -9,6 +9,8 @@ export interface Situation {
   connected: boolean;
   /** There was no connection when it was last tried. */
   down: boolean;
+  /** The server ended the connection for good. */
+  refused: boolean;
   callState: VoiceCallState;
   status: VoiceStatus;
   playing: boolean;
@@ -28,6 +30,7 @@ export function describe(now: Situation): { text: string; tone: Tone } {
       return inCall(now);
     case "none":
       if (now.connected) return { text: "Ready. Start a call, or write below.", tone: "calm" };
+      if (now.refused) return { text: "Not connected.", tone: "bad" };
       return now.down ? { text: "No connection to the server. Trying again…", tone: "bad" } : { text: "Connecting…", tone: "busy" };
   }
 }

@@ -1,7 +1,7 @@
 import { describe as group, expect, test } from "vitest";
 import { announcement, describe, figures, type Situation } from "../src/words.js";
 
-const ready: Situation = { name: "Hello", connected: true, down: false, callState: "none", status: "idle", playing: false, muted: false };
+const ready: Situation = { name: "Hello", connected: true, down: false, refused: false, callState: "none", status: "idle", playing: false, muted: false };
 const call: Situation = { ...ready, callState: "active", status: "listening" };
 
 group("the status line", () => {
@@ -9,6 +9,7 @@ group("the status line", () => {
     [{}, "Ready. Start a call, or write below."],
     [{ connected: false }, "Connecting…"],
     [{ connected: false, down: true }, "No connection to the server. Trying again…"],
+    [{ connected: false, refused: true }, "Not connected."],
     [{ callState: "starting" }, "Asking for the microphone…"],
     [{ callState: "active", status: "idle" }, "The call is starting…"],
     [{ callState: "active", status: "listening" }, "Hello is listening. Speak now."],
