@@ -2,8 +2,11 @@
 
 import { Resampler } from "../../client/src/resampler.js";
 
-/** Rate at which sounds are compared: enough for speech, and quick. */
-const RATE = 2_000;
+/** First a rough look over everything, then a close one around the best place: quick, and exact. */
+const ROUGH_RATE = 2_000;
+const CLOSE_RATE = 16_000;
+/** `what` may be cut by this much at its beginning. */
+const CUT_SECONDS = 0.25;
 
 export interface Match {
   /** Normalised correlation at the best place, 1 for the same sound. */
@@ -13,31 +16,43 @@ export interface Match {
 }
 
 export function find(what: Float32Array, whatRate: number, where: Float32Array, whereRate: number): Match {
-  const [a, b] = [resample(what, whatRate), resample(where, whereRate)];
-  const energyA = Math.sqrt(a.reduce((sum, s) => sum + s * s, 0));
-  let best: Match = { correlation: 0, at: 0 };
-  // `what` may be cut by a little at its beginning.
-  for (let lag = -Math.floor(RATE / 4); lag + a.length <= b.length + RATE / 4; lag++) {
-    let dot = 0;
-    let energy = 0;
-    for (let i = Math.max(0, -lag); i < a.length && i + lag < b.length; i++) {
-      const s = b[i + lag] ?? 0;
-      dot += (a[i] ?? 0) * s;
-      energy += s * s;
+  const end = Math.max(0, where.length / whereRate - what.length / whatRate) + CUT_SECONDS;
+  const rough = search(ROUGH_RATE, -CUT_SECONDS, end);
+  return search(CLOSE_RATE, rough.at - 1 / ROUGH_RATE, rough.at + 1 / ROUGH_RATE);
+
+  function search(rate: number, from: number, to: number): Match {
+    const [a, b] = [resample(what, whatRate, rate), resample(where, whereRate, rate)];
+    let best: Match = { correlation: 0, at: from };
+    for (let lag = Math.floor(from * rate); lag <= Math.ceil(to * rate); lag++) {
+      const correlation = correlate(a, b, lag);
+      if (correlation > best.correlation) best = { correlation, at: lag / rate };
     }
-    const correlation = energy > 0 ? dot / (energyA * Math.sqrt(energy)) : 0;
-    if (correlation > best.correlation) best = { correlation, at: lag / RATE };
+    return best;
   }
-  return best;
+}
+
+/** Over all of `a`; where `b` has nothing it counts as silence. */
+function correlate(a: Float32Array, b: Float32Array, lag: number): number {
+  let dot = 0;
+  let energyA = 0;
+  let energyB = 0;
+  for (let i = 0; i < a.length; i++) {
+    const x = a[i] ?? 0;
+    const y = b[i + lag] ?? 0;
+    dot += x * y;
+    energyA += x * x;
+    energyB += y * y;
+  }
+  return energyA * energyB > 0 ? dot / Math.sqrt(energyA * energyB) : 0;
 }
 
 export function toFloat(samples: Int16Array): Float32Array {
   return Float32Array.from(samples, (s) => s / 32_768);
 }
 
-function resample(samples: Float32Array, rate: number): Float32Array {
-  if (rate === RATE) return samples;
-  const resampler = new Resampler(rate, RATE);
+function resample(samples: Float32Array, from: number, to: number): Float32Array {
+  if (from === to) return samples;
+  const resampler = new Resampler(from, to);
   const first = resampler.process(samples).slice();
   const rest = resampler.flush();
   const out = new Float32Array(first.length + rest.length);
