@@ -1,0 +1,193 @@
+//! Engines by name, and what each one lacks.
+
+use super::{
+    EngineName, Error, Espeak, Flite, PocketSphinx, SphinxModel, Synthesiser, Transcriber,
+    pocketsphinx,
+};
+use serde::Deserialize;
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// What the operator says about engines. Everything has a default.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where the system's speech libraries are; the system's own search path if not given.
+    pub library_dir: Option<PathBuf>,
+    /// The espeak-ng program; `espeak-ng` on the path if not given.
+    pub espeak: Option<PathBuf>,
+    /// PocketSphinx.
+    pub pocketsphinx: SphinxSettings,
+}
+
+/// What the operator says about PocketSphinx.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SphinxSettings {
+    /// Where its models are; `/usr/share/pocketsphinx/model` if not given.
+    pub model_dir: Option<PathBuf>,
+    /// A language model instead of the general one.
+    pub language_model: Option<PathBuf>,
+    /// A dictionary instead of the general one.
+    pub dictionary: Option<PathBuf>,
+    /// Sessions at once; the number of cores, and at least two, if not given.
+    pub sessions: Option<usize>,
+}
+
+/// What an engine is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Job {
+    /// Speech to text.
+    Listen,
+    /// Text to speech.
+    Speak,
+}
+
+impl Job {
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Listen => "listen",
+            Self::Speak => "speak",
+        }
+    }
+
+    fn families(self) -> &'static str {
+        match self {
+            Self::Listen => "whisper, pocketsphinx, openai and deepgram",
+            Self::Speak => "flite, espeak and openai",
+        }
+    }
+}
+
+/// What `frontdesk check` says about an engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Which engine.
+    pub name: EngineName,
+    /// What it was to do.
+    pub job: Job,
+    /// Whether it can.
+    pub state: State,
+}
+
+/// Whether an engine can do its job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// It is loaded.
+    Ready {
+        /// What to know about it, in a sentence; empty where there is nothing.
+        note: &'static str,
+    },
+    /// It cannot work yet.
+    Lacking {
+        /// What is wrong.
+        what: String,
+        /// What to do about it.
+        fix: String,
+    },
+}
+
+/// Loads engines when they are first asked for and keeps them. One for the process.
+#[derive(Debug, Default)]
+pub struct Registry {
+    settings: Settings,
+    transcribers: Mutex<HashMap<EngineName, Arc<dyn Transcriber>>>,
+    synthesisers: Mutex<HashMap<EngineName, Arc<dyn Synthesiser>>>,
+}
+
+impl Registry {
+    /// With nothing loaded yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, ..Self::default() }
+    }
+
+    /// The transcriber of this name. **Blocks** while it loads: milliseconds for a library, up to seconds
+    /// for a model. What failed is tried again at the next call, so installing a package is enough.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_setup`] ones: what is missing and how to fix it.
+    pub fn transcriber(&self, name: &EngineName) -> Result<Arc<dyn Transcriber>, Error> {
+        // Held while loading, so that a model is never loaded twice.
+        let mut loaded = self.transcribers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = loaded.get(name) {
+            return Ok(Arc::clone(engine));
+        }
+        let engine: Arc<dyn Transcriber> = match name.family() {
+            "pocketsphinx" => Arc::new(self.pocketsphinx(name)?),
+            _ => return Err(unknown(name, Job::Listen)),
+        };
+        loaded.insert(name.clone(), Arc::clone(&engine));
+        Ok(engine)
+    }
+
+    /// The synthesiser of this name. **Blocks** while it loads, like [`Registry::transcriber`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_setup`] ones: what is missing and how to fix it.
+    pub fn synthesiser(&self, name: &EngineName) -> Result<Arc<dyn Synthesiser>, Error> {
+        let mut loaded = self.synthesisers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = loaded.get(name) {
+            return Ok(Arc::clone(engine));
+        }
+        let engine: Arc<dyn Synthesiser> = match name.family() {
+            "flite" => Arc::new(Flite::open(name.clone(), self.settings.library_dir.as_deref())?),
+            "espeak" => Arc::new(Espeak::open(name.clone(), self.settings.espeak.clone())?),
+            _ => return Err(unknown(name, Job::Speak)),
+        };
+        loaded.insert(name.clone(), Arc::clone(&engine));
+        Ok(engine)
+    }
+
+    /// Loads an engine, if it is not loaded, and says how that went. **Blocks** like loading.
+    #[must_use]
+    pub fn check(&self, name: &EngineName, job: Job) -> Report {
+        let ready = match job {
+            Job::Listen => self.transcriber(name).map(|engine| engine.is_basic()),
+            Job::Speak => self.synthesiser(name).map(|_| false),
+        };
+        let state = match ready {
+            Ok(true) => State::Ready {
+                note: "basic: rely on its words only within a grammar such as digits or yes and no",
+            },
+            Ok(false) => State::Ready { note: "" },
+            Err(Error::Missing { what, fix }) => State::Lacking { what, fix },
+            Err(Error::NotBuilt { feature, .. }) => State::Lacking {
+                what: "it is not in this build".into(),
+                fix: format!("cargo build --features {feature}"),
+            },
+            Err(error @ Error::Unknown { .. }) => State::Lacking {
+                what: error.to_string(),
+                fix: format!("name one that can {}", job.verb()),
+            },
+            Err(error) => {
+                State::Lacking { what: error.to_string(), fix: "correct the setting".into() }
+            }
+        };
+        Report { name: name.clone(), job, state }
+    }
+
+    fn pocketsphinx(&self, name: &EngineName) -> Result<PocketSphinx, Error> {
+        let settings = &self.settings.pocketsphinx;
+        let dir = settings.model_dir.clone();
+        let dir = dir.unwrap_or_else(|| "/usr/share/pocketsphinx/model".into());
+        let mut model = SphinxModel::installed(&dir, name.model());
+        if let Some(file) = &settings.language_model {
+            model.language_model.clone_from(file);
+        }
+        if let Some(file) = &settings.dictionary {
+            model.dictionary.clone_from(file);
+        }
+        let sessions = settings.sessions.unwrap_or_else(pocketsphinx::default_sessions);
+        PocketSphinx::open(name.clone(), model, sessions, self.settings.library_dir.as_deref())
+    }
+}
+
+fn unknown(name: &EngineName, job: Job) -> Error {
+    Error::Unknown { name: name.clone(), job: job.verb(), known: job.families() }
+}
