@@ -2,7 +2,8 @@
 //!
 //! - [`Transcriber`], [`Session`], [`Heard`]: speech to text, one session for a call;
 //! - [`Synthesiser`], [`Say`], [`Speech`]: text to speech, one request for a sentence;
-//! - [`Registry`]: engines by name, as [`EngineName`]s like `flite:slt`, and what each one lacks.
+//! - [`Registry`]: engines by name, as [`EngineName`]s like `flite:slt`, and what each one lacks;
+//! - [`models`]: model files that can be downloaded.
 //!
 //! | family | does | needs |
 //! |---|---|---|
@@ -19,17 +20,29 @@
 //!
 //! Left out: deciding when a caller has finished ([`Session`] is told), resampling, and the call itself.
 
+#[cfg_attr(
+    not(any(feature = "whisper", feature = "remote")),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "only engines behind features decode whole utterances"
+    )
+)]
+mod batch;
 mod error;
 mod espeak;
 mod ffi;
 mod flite;
 mod grammar;
+pub mod models;
 mod name;
 mod pocketsphinx;
 mod registry;
 mod synthesiser;
 mod transcriber;
 mod wav;
+#[cfg(feature = "whisper")]
+mod whisper;
 
 pub use error::Error;
 pub use espeak::Espeak;
@@ -37,9 +50,11 @@ pub use flite::Flite;
 pub use grammar::Grammar;
 pub use name::EngineName;
 pub use pocketsphinx::{Model as SphinxModel, PocketSphinx};
-pub use registry::{Job, Registry, Report, Settings, SphinxSettings, State};
+pub use registry::{Job, Registry, Report, Settings, SphinxSettings, State, WhisperSettings};
 pub use synthesiser::{CHUNK_MS, Chunk, MAX_TEXT, Say, Speech, Synthesiser};
 pub use transcriber::{
     Dropped, Expect, Heard, LISTEN_RATE, MAX_PUSH, MAX_UTTERANCE_SECS, Session, SessionOptions,
     Transcriber, Transcript, Utterance, Words,
 };
+#[cfg(feature = "whisper")]
+pub use whisper::{Effort, Whisper};

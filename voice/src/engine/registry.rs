@@ -1,5 +1,7 @@
 //! Engines by name, and what each one lacks.
 
+#[cfg(feature = "whisper")]
+use super::{Effort, Whisper};
 use super::{
     EngineName, Error, Espeak, Flite, PocketSphinx, SphinxModel, Synthesiser, Transcriber,
     pocketsphinx,
@@ -21,6 +23,8 @@ pub struct Settings {
     pub espeak: Option<PathBuf>,
     /// PocketSphinx.
     pub pocketsphinx: SphinxSettings,
+    /// Whisper.
+    pub whisper: WhisperSettings,
 }
 
 /// What the operator says about PocketSphinx.
@@ -35,6 +39,22 @@ pub struct SphinxSettings {
     pub dictionary: Option<PathBuf>,
     /// Sessions at once; the number of cores, and at least two, if not given.
     pub sessions: Option<usize>,
+}
+
+/// What the operator says about Whisper.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WhisperSettings {
+    /// Where `frontdesk models pull` puts models; `models` in the data directory, as the program sets it.
+    pub models_dir: Option<PathBuf>,
+    /// Model files of the operator's own, by the part of the engine's name after `whisper:`.
+    pub files: HashMap<String, PathBuf>,
+    /// What is spoken, unless a call says otherwise; detected if not given.
+    pub language: Option<String>,
+    /// Threads for all decodes together; all cores but one if not given.
+    pub threads: Option<usize>,
+    /// Decodes at once; one for every four threads if not given.
+    pub slots: Option<usize>,
 }
 
 /// What an engine is for.
@@ -119,6 +139,7 @@ impl Registry {
         }
         let engine: Arc<dyn Transcriber> = match name.family() {
             "pocketsphinx" => Arc::new(self.pocketsphinx(name)?),
+            "whisper" => self.whisper(name)?,
             _ => return Err(unknown(name, Job::Listen)),
         };
         loaded.insert(name.clone(), Arc::clone(&engine));
@@ -185,6 +206,39 @@ impl Registry {
         }
         let sessions = settings.sessions.unwrap_or_else(pocketsphinx::default_sessions);
         PocketSphinx::open(name.clone(), model, sessions, self.settings.library_dir.as_deref())
+    }
+}
+
+#[cfg(not(feature = "whisper"))]
+impl Registry {
+    fn whisper(&self, name: &EngineName) -> Result<Arc<dyn Transcriber>, Error> {
+        Err(Error::NotBuilt { name: name.clone(), feature: "whisper" })
+    }
+}
+
+#[cfg(feature = "whisper")]
+impl Registry {
+    fn whisper(&self, name: &EngineName) -> Result<Arc<dyn Transcriber>, Error> {
+        let settings = &self.settings.whisper;
+        let file = match settings.files.get(name.model()) {
+            Some(file) => file.clone(),
+            // The model's name may have a slash in it, but not two dots.
+            None => {
+                let dir = settings.models_dir.clone().unwrap_or_else(|| "data/models".into());
+                dir.join(format!("ggml-{}.bin", name.model()))
+            }
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut effort = settings.threads.map_or_else(
+            || Effort::of_cores(cores),
+            |threads| Effort::of_cores(threads.saturating_add(1)),
+        );
+        if let Some(slots) = settings.slots {
+            let threads = effort.slots * effort.threads;
+            effort = Effort { slots: slots.max(1), threads: (threads / slots.max(1)).max(1) };
+        }
+        let whisper = Whisper::open(name.clone(), &file, settings.language.clone(), effort)?;
+        Ok(Arc::new(whisper))
     }
 }
 

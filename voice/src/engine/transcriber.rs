@@ -63,12 +63,21 @@ pub trait Transcriber: Send + Sync + fmt::Debug {
 }
 
 /// How to listen.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct SessionOptions {
     /// The language, as a BCP 47 tag; without one the engine's own, or what the model detects.
     pub language: Option<String>,
     /// What the caller is expected to say first.
     pub expect: Expect,
+    /// Whether to give interim text while the caller speaks. It costs engines of whole utterances a decode
+    /// every second; the text at a pause comes in any case.
+    pub interims: bool,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self { language: None, expect: Expect::Anything, interims: true }
+    }
 }
 
 /// What the caller is expected to say next.
@@ -191,15 +200,13 @@ pub struct Session {
 }
 
 impl Session {
-    /// Begins an utterance; one that is still open is abandoned.
+    /// Begins an utterance. One that is still open is given up and never answered, though what was on its
+    /// way may still come.
     ///
     /// # Errors
     ///
     /// [`Error::Closed`] where the engine is gone.
     pub fn begin(&mut self) -> Result<Utterance, Error> {
-        if self.open {
-            self.abandon()?;
-        }
         let utterance = Utterance(self.last + 1);
         self.control(Command::Begin(utterance))?;
         self.last = utterance.0;
