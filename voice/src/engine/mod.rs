@@ -38,6 +38,9 @@ pub mod models;
 mod name;
 mod pocketsphinx;
 mod registry;
+#[cfg(feature = "remote")]
+mod remote;
+mod secret;
 mod synthesiser;
 mod transcriber;
 mod wav;
@@ -50,7 +53,13 @@ pub use flite::Flite;
 pub use grammar::Grammar;
 pub use name::EngineName;
 pub use pocketsphinx::{Model as SphinxModel, PocketSphinx};
-pub use registry::{Job, Registry, Report, Settings, SphinxSettings, State, WhisperSettings};
+pub use registry::{
+    DeepgramSettings, Job, OpenAiSettings, Registry, Report, Settings, SphinxSettings, State,
+    WhisperSettings,
+};
+#[cfg(feature = "remote")]
+pub use remote::{Deepgram, OpenAiEar, OpenAiMouth};
+pub use secret::Secret;
 pub use synthesiser::{CHUNK_MS, Chunk, MAX_TEXT, Say, Speech, Synthesiser};
 pub use transcriber::{
     Dropped, Expect, Heard, LISTEN_RATE, MAX_PUSH, MAX_UTTERANCE_SECS, Session, SessionOptions,

@@ -1,9 +1,11 @@
 //! Engines by name, and what each one lacks.
 
+#[cfg(feature = "remote")]
+use super::{Deepgram, OpenAiEar, OpenAiMouth};
 #[cfg(feature = "whisper")]
 use super::{Effort, Whisper};
 use super::{
-    EngineName, Error, Espeak, Flite, PocketSphinx, SphinxModel, Synthesiser, Transcriber,
+    EngineName, Error, Espeak, Flite, PocketSphinx, Secret, SphinxModel, Synthesiser, Transcriber,
     pocketsphinx,
 };
 use serde::Deserialize;
@@ -25,6 +27,10 @@ pub struct Settings {
     pub pocketsphinx: SphinxSettings,
     /// Whisper.
     pub whisper: WhisperSettings,
+    /// OpenAI, or a server with its audio API.
+    pub openai: OpenAiSettings,
+    /// Deepgram.
+    pub deepgram: DeepgramSettings,
 }
 
 /// What the operator says about PocketSphinx.
@@ -55,6 +61,28 @@ pub struct WhisperSettings {
     pub threads: Option<usize>,
     /// Decodes at once; one for every four threads if not given.
     pub slots: Option<usize>,
+}
+
+/// What the operator says about OpenAI, or a server with its audio API.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OpenAiSettings {
+    /// Its address, with the version; `https://api.openai.com/v1` if not given.
+    pub base: Option<String>,
+    /// Its key; a server of one's own may need none.
+    pub key: Option<Secret>,
+    /// The rate of its `pcm` format in samples a second; 24000 if not given.
+    pub pcm_rate: Option<u32>,
+}
+
+/// What the operator says about Deepgram.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeepgramSettings {
+    /// Its address; `wss://api.deepgram.com/v1/listen` if not given.
+    pub base: Option<String>,
+    /// Its key.
+    pub key: Option<Secret>,
 }
 
 /// What an engine is for.
@@ -140,6 +168,8 @@ impl Registry {
         let engine: Arc<dyn Transcriber> = match name.family() {
             "pocketsphinx" => Arc::new(self.pocketsphinx(name)?),
             "whisper" => self.whisper(name)?,
+            "openai" => self.openai_ear(name)?,
+            "deepgram" => self.deepgram(name)?,
             _ => return Err(unknown(name, Job::Listen)),
         };
         loaded.insert(name.clone(), Arc::clone(&engine));
@@ -159,6 +189,7 @@ impl Registry {
         let engine: Arc<dyn Synthesiser> = match name.family() {
             "flite" => Arc::new(Flite::open(name.clone(), self.settings.library_dir.as_deref())?),
             "espeak" => Arc::new(Espeak::open(name.clone(), self.settings.espeak.clone())?),
+            "openai" => self.openai_mouth(name)?,
             _ => return Err(unknown(name, Job::Speak)),
         };
         loaded.insert(name.clone(), Arc::clone(&engine));
@@ -239,6 +270,58 @@ impl Registry {
         }
         let whisper = Whisper::open(name.clone(), &file, settings.language.clone(), effort)?;
         Ok(Arc::new(whisper))
+    }
+}
+
+#[cfg(not(feature = "remote"))]
+impl Registry {
+    fn openai_ear(&self, name: &EngineName) -> Result<Arc<dyn Transcriber>, Error> {
+        Err(Error::NotBuilt { name: name.clone(), feature: "remote" })
+    }
+
+    fn openai_mouth(&self, name: &EngineName) -> Result<Arc<dyn Synthesiser>, Error> {
+        Err(Error::NotBuilt { name: name.clone(), feature: "remote" })
+    }
+
+    fn deepgram(&self, name: &EngineName) -> Result<Arc<dyn Transcriber>, Error> {
+        Err(Error::NotBuilt { name: name.clone(), feature: "remote" })
+    }
+}
+
+#[cfg(feature = "remote")]
+impl Registry {
+    fn openai_ear(&self, name: &EngineName) -> Result<Arc<dyn Transcriber>, Error> {
+        let (base, key) = self.openai(name)?;
+        Ok(Arc::new(OpenAiEar::new(name.clone(), base, key)?))
+    }
+
+    fn openai_mouth(&self, name: &EngineName) -> Result<Arc<dyn Synthesiser>, Error> {
+        let (base, key) = self.openai(name)?;
+        let rate = self.settings.openai.pcm_rate;
+        Ok(Arc::new(OpenAiMouth::new(name.clone(), base, key, rate)?))
+    }
+
+    fn openai(&self, name: &EngineName) -> Result<(&str, Option<Secret>), Error> {
+        let settings = &self.settings.openai;
+        match (&settings.base, &settings.key) {
+            (None, None) => Err(no_key(name, "OpenAI")),
+            (None, key) => Ok(("https://api.openai.com/v1", key.clone())),
+            (Some(base), key) => Ok((base, key.clone())),
+        }
+    }
+
+    fn deepgram(&self, name: &EngineName) -> Result<Arc<dyn Transcriber>, Error> {
+        let settings = &self.settings.deepgram;
+        let key = settings.key.clone().ok_or_else(|| no_key(name, "Deepgram"))?;
+        Ok(Arc::new(Deepgram::new(name.clone(), settings.base.as_deref(), key)?))
+    }
+}
+
+#[cfg(feature = "remote")]
+fn no_key(name: &EngineName, service: &str) -> Error {
+    Error::Missing {
+        what: format!("there is no key for {service}"),
+        fix: format!("set `key` of the {} engine", name.family()),
     }
 }
 

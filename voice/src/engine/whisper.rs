@@ -367,39 +367,4 @@ fn most_tokens(samples: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_context_fits_the_utterance_and_is_never_too_short() {
-        let of_ms = |ms: usize| context(ms * 16);
-        assert_eq!(of_ms(1_000), LEAST_CONTEXT);
-        assert_eq!(of_ms(6_400), LEAST_CONTEXT);
-        assert_eq!(of_ms(6_420), 448);
-        assert_eq!(of_ms(10_000), 576);
-        // The longest window still has a step of room.
-        assert_eq!(context(WINDOW), 1_472);
-        assert_eq!(of_ms(60_000), WHOLE_CONTEXT);
-    }
-
-    #[test]
-    fn tokens_are_capped_by_the_length_of_the_sound() {
-        assert_eq!(most_tokens(16_000), 26);
-        assert_eq!(most_tokens(WINDOW), 16 + 274);
-    }
-
-    #[test]
-    fn one_core_is_left_for_the_sound() {
-        for (cores, slots, threads) in [(1, 1, 1), (2, 1, 1), (4, 1, 3), (9, 2, 4), (32, 7, 4)] {
-            assert_eq!(Effort::of_cores(cores), Effort { slots, threads });
-        }
-    }
-
-    #[test]
-    fn languages_are_known_by_the_first_part_of_their_tag() {
-        assert!(known_language("de-CH").is_ok() && known_language("en").is_ok());
-        for unknown in ["", "xx", "English\0", "../en"] {
-            assert!(known_language(unknown).is_err(), "{unknown}");
-        }
-    }
-}
+mod tests;
