@@ -2,6 +2,8 @@
 //!
 //! Needs `libflite1 libpocketsphinx3 pocketsphinx-en-us espeak-ng` from the system.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use frontdesk_voice::engine::{
     Chunk, EngineName, Error, Expect, Grammar, Heard, Job, LISTEN_RATE, Registry, Say, Session,
     SessionOptions, Settings, State, Synthesiser, Transcript, Utterance,

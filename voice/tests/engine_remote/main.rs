@@ -1,4 +1,5 @@
 //! Engines on other machines, against servers on loopback that speak their protocols.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 #![cfg(feature = "remote")]
 
 mod deepgram;

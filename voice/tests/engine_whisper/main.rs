@@ -1,5 +1,6 @@
 //! Whisper from the file to the transcript, with a model of random weights: loading, decoding, cancelling
 //! and limits are the real ones; only the words are not.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 #![cfg(feature = "whisper")]
 
 mod model;
