@@ -320,3 +320,42 @@ fn a_wrong_name_says_what_there_is() {
     let report = registry.check(&name("pocketsphinx:en-us"), Job::Listen);
     assert!(matches!(report.state, State::Ready { note } if note.starts_with("basic")));
 }
+
+#[test]
+fn an_engine_is_loaded_once_and_kept() {
+    let registry = Registry::default();
+    let kal = name("flite:kal16");
+    let loaded: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| registry.synthesiser(&kal))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap().unwrap()).collect()
+    });
+    assert!(loaded.iter().all(|engine| Arc::ptr_eq(engine, &loaded[0])));
+}
+
+#[test]
+fn what_was_missing_is_found_once_it_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = dir.path().join("own.lm.bin");
+    let mut settings = Settings::default();
+    settings.pocketsphinx.language_model = Some(own.clone());
+    let registry = Registry::new(settings);
+    let report = registry.check(&name("pocketsphinx:en-us"), Job::Listen);
+    assert!(matches!(report.state, State::Lacking { .. }));
+    std::fs::copy("/usr/share/pocketsphinx/model/en-us/en-us-phone.lm.bin", own).unwrap();
+    let report = registry.check(&name("pocketsphinx:en-us"), Job::Listen);
+    assert!(matches!(report.state, State::Ready { .. }));
+}
+
+#[test]
+fn settings_have_defaults_unknown_keys_are_refused_and_keys_are_not_shown() {
+    let settings: Settings = serde_json::from_str(
+        r#"{"whisper": {"language": "de", "files": {"mine": "/models/mine.bin"}},
+            "openai": {"base": "http://127.0.0.1:9/v1", "key": "sk-123"}}"#,
+    )
+    .unwrap();
+    assert_eq!(settings.whisper.language.as_deref(), Some("de"));
+    assert!(!format!("{settings:?}").contains("sk-123"));
+    for wrong in [r#"{"wisper": {}}"#, r#"{"whisper": {"thread": 2}}"#] {
+        assert!(serde_json::from_str::<Settings>(wrong).is_err(), "{wrong}");
+    }
+}

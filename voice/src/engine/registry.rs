@@ -12,7 +12,7 @@ use serde::Deserialize;
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// What the operator says about engines. Everything has a default.
@@ -142,8 +142,8 @@ pub enum State {
 #[derive(Debug, Default)]
 pub struct Registry {
     settings: Settings,
-    transcribers: Mutex<HashMap<EngineName, Arc<dyn Transcriber>>>,
-    synthesisers: Mutex<HashMap<EngineName, Arc<dyn Synthesiser>>>,
+    transcribers: Loaded<dyn Transcriber>,
+    synthesisers: Loaded<dyn Synthesiser>,
 }
 
 impl Registry {
@@ -153,47 +153,38 @@ impl Registry {
         Self { settings, ..Self::default() }
     }
 
-    /// The transcriber of this name. **Blocks** while it loads: milliseconds for a library, up to seconds
-    /// for a model. What failed is tried again at the next call, so installing a package is enough.
+    /// The transcriber of this name. **Blocks** while that one loads: milliseconds for a library, up to
+    /// seconds for a model; on an async runtime, call it from a blocking thread. What failed is tried again
+    /// at the next call, so installing a package is enough.
     ///
     /// # Errors
     ///
-    /// [`Error::is_setup`] ones: what is missing and how to fix it.
+    /// What is missing and how to fix it.
     pub fn transcriber(&self, name: &EngineName) -> Result<Arc<dyn Transcriber>, Error> {
-        // Held while loading, so that a model is never loaded twice.
-        let mut loaded = self.transcribers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(engine) = loaded.get(name) {
-            return Ok(Arc::clone(engine));
-        }
-        let engine: Arc<dyn Transcriber> = match name.family() {
-            "pocketsphinx" => Arc::new(self.pocketsphinx(name)?),
-            "whisper" => self.whisper(name)?,
-            "openai" => self.openai_ear(name)?,
-            "deepgram" => self.deepgram(name)?,
-            _ => return Err(unknown(name, Job::Listen)),
-        };
-        loaded.insert(name.clone(), Arc::clone(&engine));
-        Ok(engine)
+        self.transcribers.get(name, || match name.family() {
+            "pocketsphinx" => Ok(Arc::new(self.pocketsphinx(name)?)),
+            "whisper" => self.whisper(name),
+            "openai" => self.openai_ear(name),
+            "deepgram" => self.deepgram(name),
+            _ => Err(unknown(name, Job::Listen)),
+        })
     }
 
     /// The synthesiser of this name. **Blocks** while it loads, like [`Registry::transcriber`].
     ///
     /// # Errors
     ///
-    /// [`Error::is_setup`] ones: what is missing and how to fix it.
+    /// What is missing and how to fix it.
     pub fn synthesiser(&self, name: &EngineName) -> Result<Arc<dyn Synthesiser>, Error> {
-        let mut loaded = self.synthesisers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(engine) = loaded.get(name) {
-            return Ok(Arc::clone(engine));
-        }
-        let engine: Arc<dyn Synthesiser> = match name.family() {
-            "flite" => Arc::new(Flite::open(name.clone(), self.settings.library_dir.as_deref())?),
-            "espeak" => Arc::new(Espeak::open(name.clone(), self.settings.espeak.clone())?),
-            "openai" => self.openai_mouth(name)?,
-            _ => return Err(unknown(name, Job::Speak)),
-        };
-        loaded.insert(name.clone(), Arc::clone(&engine));
-        Ok(engine)
+        self.synthesisers.get(name, || match name.family() {
+            "flite" => {
+                let dir = self.settings.library_dir.as_deref();
+                Ok(Arc::new(Flite::open(name.clone(), dir)?))
+            }
+            "espeak" => Ok(Arc::new(Espeak::open(name.clone(), self.settings.espeak.clone())?)),
+            "openai" => self.openai_mouth(name),
+            _ => Err(unknown(name, Job::Speak)),
+        })
     }
 
     /// Loads an engine, if it is not loaded, and says how that went. **Blocks** like loading.
@@ -237,6 +228,51 @@ impl Registry {
         }
         let sessions = settings.sessions.unwrap_or_else(pocketsphinx::default_sessions);
         PocketSphinx::open(name.clone(), model, sessions, self.settings.library_dir.as_deref())
+    }
+}
+
+/// Engines that are loaded, or loading.
+#[derive(Debug)]
+struct Loaded<T: ?Sized>(Mutex<HashMap<EngineName, Place<T>>>);
+
+/// Where an engine is, or will be; locked while it loads.
+type Place<T> = Arc<Mutex<Option<Arc<T>>>>;
+
+impl<T: ?Sized> Default for Loaded<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: ?Sized> Loaded<T> {
+    /// The engine of this name, loaded now if it is not. An engine is never loaded twice, and whoever wants
+    /// another one does not wait for it.
+    fn get(
+        &self,
+        name: &EngineName,
+        load: impl FnOnce() -> Result<Arc<T>, Error>,
+    ) -> Result<Arc<T>, Error> {
+        let place = Arc::clone(self.lock().entry(name.clone()).or_default());
+        let mut engine = place.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = &*engine {
+            return Ok(Arc::clone(engine));
+        }
+        match load() {
+            Ok(loaded) => Ok(Arc::clone(engine.insert(loaded))),
+            Err(error) => {
+                drop(engine);
+                // Names that fail do not pile up. Whoever waited for this place tries in it, too.
+                let mut places = self.lock();
+                if places.get(name).is_some_and(|now| Arc::ptr_eq(now, &place)) {
+                    places.remove(name);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<EngineName, Place<T>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
