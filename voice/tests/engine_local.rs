@@ -359,3 +359,19 @@ fn settings_have_defaults_unknown_keys_are_refused_and_keys_are_not_shown() {
         assert!(serde_json::from_str::<Settings>(wrong).is_err(), "{wrong}");
     }
 }
+
+#[cfg(not(any(feature = "whisper", feature = "remote")))]
+#[test]
+fn an_engine_that_is_not_in_the_build_says_which_feature_brings_it() {
+    for (engine, job, feature) in [
+        ("whisper:base.en", Job::Listen, "whisper"),
+        ("deepgram:nova-3", Job::Listen, "remote"),
+        ("openai:whisper-1", Job::Listen, "remote"),
+        ("openai:tts-1/alloy", Job::Speak, "remote"),
+    ] {
+        let State::Lacking { fix, .. } = Registry::default().check(&name(engine), job).state else {
+            panic!("{engine} is ready")
+        };
+        assert_eq!(fix, format!("cargo build --features {feature}"));
+    }
+}

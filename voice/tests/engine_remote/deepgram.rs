@@ -216,3 +216,16 @@ async fn a_server_that_stays_away_breaks_the_session_and_fails_what_waits_for_it
     assert_eq!(*failed, utterance);
     assert!(error.is_transient());
 }
+
+#[tokio::test]
+async fn a_quiet_caller_does_not_lose_the_connection() {
+    let (base, mut seen) = start([Act::Serve]).await;
+    let session = listen(&base);
+    until_connected(&mut seen).await;
+    // From here on the clock jumps to whatever is waited for.
+    tokio::time::pause();
+    for _ in 0..3 {
+        assert_eq!(seen.recv().await, Some(Saw::Control("KeepAlive".into())));
+    }
+    drop(session);
+}

@@ -33,7 +33,7 @@ use tokio_tungstenite::{
 };
 
 /// Where Deepgram is.
-pub const BASE: &str = "wss://api.deepgram.com/v1/listen";
+const BASE: &str = "wss://api.deepgram.com/v1/listen";
 
 /// Silence of ours after which it is told that we are still there; it hangs up after ten seconds.
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
@@ -79,7 +79,8 @@ impl fmt::Debug for Deepgram {
 }
 
 impl Deepgram {
-    /// With the model that `name` names; at [`BASE`] unless another address is given.
+    /// With the model that `name` names; at `wss://api.deepgram.com/v1/listen` unless another address is
+    /// given.
     ///
     /// # Errors
     ///
