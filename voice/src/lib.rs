@@ -9,4 +9,5 @@
 
 pub mod audio;
 pub mod call;
+pub mod engine;
 pub mod text;
