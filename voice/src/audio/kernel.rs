@@ -34,8 +34,7 @@ pub(super) struct Kernel {
 impl Kernel {
     /// The filter between two different rates. It is computed at first use and kept for the process.
     pub fn between(from: Rate, to: Rate) -> &'static Self {
-        static TABLES: [[OnceLock<Kernel>; 6]; 6] =
-            [const { [const { OnceLock::new() }; 6] }; 6];
+        static TABLES: [[OnceLock<Kernel>; 6]; 6] = [const { [const { OnceLock::new() }; 6] }; 6];
         TABLES[from as usize][to as usize].get_or_init(|| Self::design(from.hz(), to.hz()))
     }
 

@@ -31,14 +31,8 @@ pub enum Rate {
 
 impl Rate {
     /// Every rate, lowest first.
-    pub const ALL: [Self; 6] = [
-        Self::Hz8000,
-        Self::Hz16000,
-        Self::Hz22050,
-        Self::Hz24000,
-        Self::Hz44100,
-        Self::Hz48000,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Hz8000, Self::Hz16000, Self::Hz22050, Self::Hz24000, Self::Hz44100, Self::Hz48000];
 
     /// Samples in a second.
     #[must_use]

@@ -4,8 +4,8 @@
 //! output is computed from integers, so a stream of any length neither gains nor loses a sample, and
 //! since each output is one dot product over fixed inputs, chunk sizes cannot change a bit of it.
 
-use super::kernel::{Kernel, dot};
 use super::Rate;
+use super::kernel::{Kernel, dot};
 
 /// Inputs taken in one go; bounds the work buffer.
 const BLOCK: usize = 480;

@@ -46,17 +46,17 @@ pub struct VadConfig {
     pub start: f32,
     /// The same while the agent can be heard: its echo must not interrupt it.
     pub start_while_playing: f32,
-    /// Speech lasts until scores stay below this.
+    /// Speech lasts until scores stay below this. They fall slowly: from 0.9 to here within about 100 ms.
     pub end: f32,
     /// So much speech begins a stretch of it; shorter clicks do not.
     pub start_ms: u64,
-    /// The same while the agent can be heard. With the onset of the scores (about 50 ms) and one frame
+    /// The same while the agent can be heard. With the onset of the scores (about 80 ms) and one frame
     /// this stays within the 150 ms that an interruption may take.
     pub start_while_playing_ms: u64,
     /// So much quiet ends it. Dips between syllables are shorter.
     pub hangover_ms: u64,
-    /// Scores at the very beginning of a stream are not trusted: on pure noise all false alarms of the
-    /// detector fall into the first 150 ms.
+    /// Scores at the very beginning of a stream are not trusted: on loud white noise from
+    /// the first sample on they need 270 ms to fall below `start`.
     pub ignore_ms: u64,
 }
 
@@ -64,12 +64,12 @@ impl Default for VadConfig {
     fn default() -> Self {
         Self {
             start: 0.55,
-            start_while_playing: 0.7,
-            end: 0.35,
+            start_while_playing: 0.62,
+            end: 0.42,
             start_ms: 48,
-            start_while_playing_ms: 64,
+            start_while_playing_ms: 48,
             hangover_ms: 200,
-            ignore_ms: 200,
+            ignore_ms: 300,
         }
     }
 }
