@@ -68,9 +68,6 @@ impl Cue {
     #[must_use]
     pub fn of(text: &str) -> Self {
         let text = text.trim_end();
-        if text.is_empty() {
-            return Self::Neutral;
-        }
         let words: Vec<String> = text
             .split_whitespace()
             .rev()
@@ -81,7 +78,9 @@ impl Cue {
         let last = words.first().map_or("", String::as_str);
         let trails_off =
             text.ends_with("...") || text.ends_with(['…', ',', ':', '-', '–', '、', '，']);
-        if trails_off || WANTS_MORE.contains(&last) || half_a_number(&words) {
+        if last.is_empty() {
+            Self::Neutral
+        } else if trails_off || WANTS_MORE.contains(&last) || half_a_number(&words) {
             Self::Open
         } else if text.ends_with(['.', '?', '!', '。', '？', '！', '।', '؟', '۔'])
             || words.len() == 1 && WHOLE_ANSWERS.contains(&last)

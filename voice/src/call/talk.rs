@@ -12,6 +12,7 @@ use super::utterance::Utterance;
 use super::{
     EndReason, Message, Ms, Notice, Origin, Outcome, Output, Speaker, Status, TurnMetrics, Via,
 };
+use crate::audio::FRAME_MS;
 
 /// Lines that wait for the floor; further ones are dropped.
 const QUEUE: usize = 8;
@@ -35,6 +36,8 @@ pub(super) struct Floor {
     /// When the last filler was put in.
     pub filler_at: Option<Ms>,
     pub failed: bool,
+    /// Until when the sound sent so far, without fillers, plays.
+    pub plays_until: Ms,
     first_text: Option<Ms>,
     first_audio: Option<Ms>,
     /// A sample count of the stretch, and the position of the track that is played then.
@@ -148,6 +151,7 @@ impl Call {
             fillers: 0,
             filler_at: None,
             failed: false,
+            plays_until: 0,
             first_text: None,
             first_audio: None,
             anchor: (self.playout.sent(), 0),
@@ -268,6 +272,7 @@ impl Call {
                 let play_at = self.playout.send();
                 if own {
                     floor.first_audio.get_or_insert(now);
+                    floor.plays_until = play_at + FRAME_MS;
                 }
                 if let Ok(frame) = crate::audio::Frame::new(self.config.playout_rate, samples) {
                     self.out.push(Output::Audio { generation, play_at, frame });

@@ -69,8 +69,10 @@ impl Call {
                 timers[9] = self.filler_deadline().map(|at| (at, Wake::Filler));
                 let limit =
                     if self.tools.is_empty() { config.agent_limit } else { config.tool_limit };
-                let silent = self.playout.dry_at() + floor.track.unsent();
-                timers[10] = Some((floor.progress.max(silent) + limit, Wake::AgentSlow));
+                if !floor.track.has_frame() {
+                    let at = floor.progress.max(floor.plays_until) + limit;
+                    timers[10] = Some((at, Wake::AgentSlow));
+                }
             } else if !floor.utterance.text_done {
                 // It is written faster than it is said; but a writer that stops must not be waited for.
                 let at = floor.progress.max(self.playout.dry_at()) + config.tool_limit;
