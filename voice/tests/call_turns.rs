@@ -15,7 +15,7 @@ fn pause_after(text: &str) -> u64 {
     let end = world.now + 1_000;
     world.say(1_000, text);
     world.run_for(4_000);
-    asked(&world, 0).unwrap() - end
+    asked(&world, 0).expect("every text here is answered") - end
 }
 
 #[test]

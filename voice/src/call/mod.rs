@@ -16,7 +16,8 @@
 //! - `utterance`: those sentences on their way through synthesis, in order, two ahead;
 //! - `track`: their sound, and which text each sample belongs to: the heard ledger;
 //! - `playout`: what the client holds and has played; pacing;
-//! - `talk`: the floor: who may speak, holding, resuming, interrupting, finishing;
+//! - `talk`: the floor: who may speak, holding, resuming, interrupting;
+//! - `ending`: how replies and calls end, and what is committed;
 //! - `watch`: everything that happens because time passes.
 //!
 //! What always holds, and is tested over random orders of events:
@@ -36,6 +37,7 @@ mod backchannel;
 mod caller;
 mod config;
 mod ear;
+mod ending;
 mod endpoint;
 mod handle;
 mod input;

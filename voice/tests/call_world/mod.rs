@@ -1,6 +1,7 @@
 //! A world around one call, in virtual time: a client that plays in real time, a synthesiser, a caller
 //! whose loud sound is speech. Every step checks what always holds of a call.
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test helper fails as a test does")]
 
 use frontdesk_voice::audio::{Pcm, Rate, SpeechScore, VAD_WINDOW};
 use frontdesk_voice::call::{
@@ -376,6 +377,7 @@ impl World {
                         if *generation == of)
                 });
             }
+            Output::Metrics { .. } => self.held = None,
             Output::Commit { message } => {
                 if message.speaker == Speaker::Agent {
                     self.held = None;
