@@ -118,8 +118,9 @@ fn the_meter_reads_what_a_sine_and_a_square_measure() {
     meter.push(&[i16::MIN; 320]);
     assert!(meter.dbfs().abs() < 0.001 && (meter.peak() - 1.0).abs() < 1e-9);
     let mut meter = LevelMeter::new();
-    let sine: Vec<i16> =
-        (0..320).map(|n| (3_276.8 * (n as f64 * 0.3927).sin()).round() as i16).collect();
+    let sine: Vec<i16> = (0..320)
+        .map(|n| (3_276.8 * (f64::from(n) * std::f64::consts::FRAC_PI_8).sin()).round() as i16)
+        .collect();
     meter.push(&sine);
     assert!((meter.dbfs() + 23.01).abs() < 0.05, "{}", meter.dbfs());
 }

@@ -17,17 +17,17 @@ fn decision_values(law: Law) -> Vec<u32> {
     };
     for (count, step) in runs {
         for _ in 0..*count {
-            values.push(values.last().unwrap() + step);
+            values.push(values[values.len() - 1] + step);
         }
     }
     assert_eq!(values.len(), 129);
-    assert_eq!(*values.last().unwrap(), if law == Law::Mu { 8159 } else { 4096 });
+    assert_eq!(values[128], if law == Law::Mu { 8159 } else { 4096 });
     values.into_iter().map(|value| value * scale).collect()
 }
 
 /// The interval a magnitude lies in; beyond the last value the last interval.
 fn interval(values: &[u32], magnitude: u32) -> usize {
-    (0..128).rev().find(|n| values[*n] <= magnitude).unwrap()
+    (0..128).rev().find(|n| values[*n] <= magnitude).expect("x0 is 0")
 }
 
 /// The character signal for an interval: mu-law is sent inverted, A-law with its even bits inverted.

@@ -3,7 +3,11 @@
 mod call_world;
 
 use call_world::World;
-use frontdesk_voice::call::{Config, Input, Line, Outcome, Output, Phrases, Status};
+use frontdesk_voice::audio::g711::Law;
+use frontdesk_voice::audio::{Earshot, Pcm, Rate};
+use frontdesk_voice::call::{
+    Call, Config, Input, Line, Outcome, Output, Phrases, PlainSplitter, Status,
+};
 
 const LONG: &str = "First we look at the weather. Then we look at the roads. \
                     After that we choose a train. At last we buy the tickets.";
@@ -210,4 +214,41 @@ fn the_greeting_can_be_interrupted() {
     world.run_for(600);
     assert_eq!(world.heard()[0].1, Outcome::Interrupted);
     assert_eq!(world.turns()[0].2, Some(1));
+}
+
+/// Milliseconds from the arrival of the first audible sample of telephone speech to the clear, by the
+/// detector in use.
+fn clear_after_speech(sound: &[i16]) -> u64 {
+    let config = Config { playback_reports: false, ..Config::twilio() };
+    let splitter = Box::new(PlainSplitter::default());
+    let mut call = Call::new(config, Box::new(Earshot::default()), splitter);
+    let mut out = Vec::new();
+    call.handle(0, Input::Answered, &mut out);
+    let line = Line { text: LONG.into(), interruptible: true };
+    call.handle(0, Input::Say { line }, &mut out);
+    let voice = Pcm::new(Rate::Hz16000, vec![500; 16_000 * 20]);
+    call.handle(0, Input::Voice { generation: 1, sentence: 0, sound: voice }, &mut out);
+    let quiet = vec![0; 160 * 100];
+    let onset =
+        sound.iter().position(|s| s.unsigned_abs() > 600).expect("there is speech") as u64 / 8;
+    for (n, samples) in [&quiet[..], sound].concat().chunks_exact(160).enumerate() {
+        out.clear();
+        // A frame arrives when its last sample has been spoken.
+        let now = (n as u64 + 1) * 20;
+        let sound = Pcm::new(Rate::Hz8000, samples.to_vec());
+        call.handle(now, Input::Audio { sound }, &mut out);
+        if out.iter().any(|output| matches!(output, Output::Clear { .. })) {
+            return now - (2_000 + onset).next_multiple_of(20);
+        }
+    }
+    u64::MAX
+}
+
+#[test]
+fn telephone_speech_stops_playout_within_150_ms_with_the_detector_in_use() {
+    let mut sound = Vec::new();
+    Law::Mu.decode_all(include_bytes!("audio/tickets.ulaw"), &mut sound);
+    let stop = clear_after_speech(&sound);
+    println!("{stop} ms");
+    assert!(stop <= 150, "{stop} ms");
 }

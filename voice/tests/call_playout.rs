@@ -121,7 +121,7 @@ fn a_reply_ends_with_the_clients_last_report_or_half_a_second_late() {
 
 #[test]
 fn stale_reports_and_reports_of_more_than_was_sent_change_nothing() {
-    let mut world = World::replying(LONG, 2_000);
+    let mut world = World::replying(LONG, 2_150);
     world.report_every = 0;
     world.feed(Input::Played { stretch: 0, samples: u64::MAX });
     world.feed(Input::Played { stretch: 7, samples: 0 });

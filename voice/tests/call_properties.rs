@@ -162,7 +162,7 @@ fn check_books(world: &World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_call_is_never_stuck_never_has_two_voices_and_its_history_is_what_was_heard(

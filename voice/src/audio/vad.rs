@@ -50,8 +50,8 @@ pub struct VadConfig {
     pub end: f32,
     /// So much speech begins a stretch of it; shorter clicks do not.
     pub start_ms: u64,
-    /// The same while the agent can be heard. With the onset of the scores (about 80 ms) and one frame
-    /// this stays within the 150 ms that an interruption may take.
+    /// The same while the agent can be heard. Scores need about 100 ms to rise from silence, and an
+    /// interruption may take 150 ms altogether: neither this nor the threshold can be raised much.
     pub start_while_playing_ms: u64,
     /// So much quiet ends it. Dips between syllables are shorter.
     pub hangover_ms: u64,
@@ -64,10 +64,10 @@ impl Default for VadConfig {
     fn default() -> Self {
         Self {
             start: 0.55,
-            start_while_playing: 0.62,
+            start_while_playing: 0.58,
             end: 0.42,
             start_ms: 48,
-            start_while_playing_ms: 48,
+            start_while_playing_ms: 32,
             hangover_ms: 200,
             ignore_ms: 300,
         }

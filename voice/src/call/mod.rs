@@ -59,5 +59,5 @@ pub use output::{
 };
 pub use script::{PlainSplitter, Sentence, Splitter};
 
-/// A time or a duration in milliseconds. Times count from the moment the call was answered.
+/// A time or a duration in milliseconds. Times count from [`Call::new`].
 pub type Ms = u64;
