@@ -5,8 +5,8 @@
 
 mod call_world;
 
-use call_world::{Engine, World};
-use frontdesk_voice::audio::{Pcm, Rate};
+use call_world::{Engine, RATE, STALE, World};
+use frontdesk_voice::audio::Pcm;
 use frontdesk_voice::call::{Config, Input, Line, Ms, Output, Phrases};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -128,8 +128,7 @@ fn take(world: &mut World, step: Step) {
         Step::Feed(input) => world.feed(input),
         Step::Agent(before, writes) => {
             let generation = world.generation().saturating_sub(before);
-            // Sound that nobody asked for would make the comparison with the text pointless.
-            let sound = |count| Pcm::new(Rate::Hz24000, vec![0; count]);
+            let sound = |count| Pcm::new(RATE, vec![STALE; count]);
             world.feed(match writes {
                 Writes::Text(text) => Input::AgentDelta { generation, text: text.into() },
                 Writes::End => Input::AgentEnd { generation },
