@@ -32,9 +32,10 @@ layer() {
     [[ -z $strangers ]] || complain "$1 must not depend on" $strangers
 }
 
-# Mail and agents do not know each other, not even in tests; only the router knows both.
+# Mail, voice and agents do not know each other, not even in tests; only the router knows both.
 layer frontdesk-smtp normal,build,dev
 layer frontdesk-agents normal,build,dev
+layer frontdesk-voice normal,build,dev
 layer frontdesk-router normal,build,dev frontdesk-smtp frontdesk-agents
 layer frontdesk normal,build frontdesk-router
 

@@ -39,6 +39,11 @@ need_program() {
     PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null || missing_packages+=("$2")
 }
 
+# need_file PATTERN PACKAGE, for what is not a program
+need_file() {
+    compgen -G "$1" >/dev/null || missing_packages+=("$2")
+}
+
 install_needs() {
     [[ ${#missing_packages[@]} -eq 0 && -z $missing_toolchain ]] && return
     say "Not on this machine yet:"

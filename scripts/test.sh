@@ -13,6 +13,11 @@ if [[ ${PEERS:-required} == required ]]; then
     need_program swaks swaks
     need_program postfix postfix
     need_program python3 python3
+    # The speech engines of voice/, which are opened at run time.
+    need_file '/usr/lib/*/libflite.so.1' libflite1
+    need_file '/usr/lib/*/libpocketsphinx.so.3' libpocketsphinx3
+    need_file '/usr/share/pocketsphinx/model/en-us/en-us' pocketsphinx-en-us
+    need_program espeak-ng espeak-ng
 fi
 install_needs
 
