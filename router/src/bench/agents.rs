@@ -217,7 +217,7 @@ impl AgentsOptions {
         while let Some(one) = sent.join_next().await {
             times.push(one??);
         }
-        engine.heard.wait_for_mails(1 + total).await?;
+        engine.heard.wait_for_mails(total).await?;
         let heard: HashMap<i64, Instant> = engine.heard.lock().mails.iter().copied().collect();
         let (mut wake, mut whole) = (Samples::default(), Samples::default());
         for (message, submitted, committed) in times {
