@@ -155,7 +155,7 @@ impl Bench {
         let server = running.smtp[0];
         let database = self.dir.join("full/frontdesk.db");
         let plan = self.plan(None);
-        client::send(server, mails.clone(), 0..WARM_UP, self.warming()).await?;
+        self.warm_up(server, mails).await?;
 
         let log = Arc::new(LogWatch::start(&database));
         let range = WARM_UP..WARM_UP + self.options.messages;
@@ -216,7 +216,7 @@ impl Bench {
     ) -> anyhow::Result<()> {
         let (running, heard) = self.serve("rate", NO_OP).await?;
         let server = running.smtp[0];
-        client::send(server, mails.clone(), 0..WARM_UP, self.warming()).await?;
+        self.warm_up(server, mails).await?;
         heard.wait_for(WARM_UP).await?;
 
         let lag = grow::LagWatch::start(&self.dir.join("rate/frontdesk.db"))?;
@@ -263,7 +263,7 @@ impl Bench {
         let server = running.smtp[0];
         let database = self.dir.join("answers/frontdesk.db");
         // The warm-up also makes the keys that answers are signed with.
-        client::send(server, mails.clone(), 0..WARM_UP, self.warming()).await?;
+        self.warm_up(server, mails).await?;
         captured(&database, WARM_UP).await?;
 
         let count = self.options.answers;
@@ -292,9 +292,10 @@ impl Bench {
         Ok(())
     }
 
-    /// The load before the clock starts: all of it, however long it takes.
-    fn warming(&self) -> Plan {
-        Plan { limit: PATIENCE, ..self.plan(None) }
+    async fn warm_up(&self, server: SocketAddr, mails: &Arc<Vec<Ready>>) -> anyhow::Result<()> {
+        let plan = Plan { limit: PATIENCE, ..self.plan(None) };
+        client::send(server, mails.clone(), 0..WARM_UP, plan).await?;
+        Ok(())
     }
 
     fn plan(&self, rate: Option<f64>) -> Plan {

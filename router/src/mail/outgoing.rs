@@ -25,7 +25,7 @@ use frontdesk_smtp::{
 use jiff::{Timestamp, tz::TimeZone};
 use std::{
     collections::HashMap,
-    sync::{Arc, RwLock},
+    sync::{Arc, Mutex},
 };
 use tokio::sync::broadcast::{self, error::TryRecvError};
 
@@ -155,13 +155,13 @@ impl Inner {
 pub struct Renderer {
     directory: Arc<Directory>,
     keys: Arc<KeyStore>,
-    signers: RwLock<HashMap<String, Arc<Signer>>>,
+    signers: Mutex<HashMap<String, Arc<Signer>>>,
 }
 
 impl Renderer {
     /// A renderer with the keys of an installation.
     pub fn new(directory: Arc<Directory>, keys: Arc<KeyStore>) -> Self {
-        Self { directory, keys, signers: RwLock::default() }
+        Self { directory, keys, signers: Mutex::default() }
     }
 
     /// Renders and signs a mail. The same row gives the same bytes while the keys are the same.
@@ -253,18 +253,21 @@ impl Renderer {
     }
 
     fn signer(&self, domain: &str) -> anyhow::Result<Arc<Signer>> {
-        let known = self.signers.read().unwrap_or_else(|p| p.into_inner()).get(domain).cloned();
-        if let Some(signer) = known {
-            return Ok(signer);
+        // Held while keys are read or made. The first mails of a domain are rendered side by side; each
+        // would otherwise make keys, seconds of arithmetic, and some would find those of another half
+        // written and fail.
+        let mut signers = self.signers.lock().unwrap_or_else(|p| p.into_inner());
+        if let Some(known) = signers.get(domain) {
+            return Ok(known.clone());
         }
         let signer = Arc::new(self.keys.signer(domain, Timestamp::now())?);
-        let mut signers = self.signers.write().unwrap_or_else(|p| p.into_inner());
-        Ok(signers.entry(domain.to_owned()).or_insert(signer).clone())
+        signers.insert(domain.to_owned(), signer.clone());
+        Ok(signer)
     }
 
     /// Forgets loaded keys, so that the next mail is signed with what is on disk.
     pub fn reload_keys(&self) {
-        self.signers.write().unwrap_or_else(|p| p.into_inner()).clear();
+        self.signers.lock().unwrap_or_else(|p| p.into_inner()).clear();
     }
 }
 
