@@ -141,7 +141,8 @@ impl Store {
             .write(Lane::Turn, move |tx| {
                 let due = {
                     let mut query = tx.conn.prepare_cached(
-                        "SELECT id FROM deliveries
+                        // Named, for the planner prefers to sort everything that waits.
+                        "SELECT id FROM deliveries INDEXED BY deliveries_due
                          WHERE state IN ('queued', 'deferred') AND next_at <= ?1
                          ORDER BY next_at, id LIMIT ?2",
                     )?;
@@ -160,7 +161,8 @@ impl Store {
         self.read_async(|conn| {
             Ok(conn
                 .prepare_cached(
-                    "SELECT min(next_at) FROM deliveries WHERE state IN ('queued', 'deferred')",
+                    "SELECT min(next_at) FROM deliveries INDEXED BY deliveries_due
+                     WHERE state IN ('queued', 'deferred')",
                 )?
                 .query_row((), |row| row.get::<_, Option<i64>>(0))?
                 .map(timestamp))

@@ -65,6 +65,12 @@ pub async fn run<S: Spool, T: Transport, C: Clock>(
             Some(done) = tasks.set.join_next_with_id() => {
                 tasks.finish(done, &spool, &clock).await;
                 pump.finished();
+                // What else has ended by now frees its slot as well, so that one claim fills them all: a
+                // claim is a commit and waits for its signatures.
+                while let Some(done) = tasks.set.try_join_next_with_id() {
+                    tasks.finish(done, &spool, &clock).await;
+                    pump.finished();
+                }
             }
             () = spool.changed() => pump.changed(),
             () = sleep(&*clock, wake_at) => {}
