@@ -44,6 +44,30 @@ fn without_words_the_reply_resumes_two_seconds_later_where_it_was_heard() {
 }
 
 #[test]
+fn what_is_given_again_has_the_positions_it_had_before_and_the_end_is_told() {
+    let mut world = World::replying(LONG, 1_500);
+    world.speak(400);
+    world.run_for(20_000);
+    let generation = world.generation();
+    let (mut next, mut furthest, mut again, mut ends) = (0, 0, 0, Vec::new());
+    for (at, output) in &world.outputs {
+        match output {
+            Output::Audio { generation: of, position, frame, .. } if *of == generation => {
+                assert!(*position == next || *position < furthest, "a gap at {at} ms");
+                again += usize::from(*position < furthest);
+                next = position + frame.samples().len() as u64;
+                furthest = furthest.max(next);
+            }
+            Output::AudioEnd { generation: of } if *of == generation => ends.push(next),
+            _ => {}
+        }
+    }
+    // What the client held when it was cleared: at most its lead.
+    assert!((1..=13).contains(&again), "{again} frames");
+    assert_eq!(ends, [furthest]);
+}
+
+#[test]
 fn a_transcriber_that_finds_no_words_resumes_the_reply_at_once() {
     let mut world = World::replying(LONG, 1_500);
     world.speak(300);
@@ -73,7 +97,7 @@ fn an_interim_text_interrupts_before_the_final_one() {
     let mut world = World::replying(LONG, 1_500);
     world.speak(2_000);
     world.run_for(500);
-    world.feed(Input::Interim { text: "no".into() });
+    world.feed(Input::Interim { text: "no".into(), settled: false });
     assert_eq!(world.heard().len(), 1);
 }
 
@@ -112,7 +136,7 @@ fn listening_sounds_are_a_turn_when_the_agent_is_silent() {
 #[test]
 fn yes_in_the_last_second_of_a_question_answers_it() {
     let mut world = World::replying("The table is free at eight, shall I book it?", 2_000);
-    world.feed(Input::Interim { text: "yes".into() });
+    world.feed(Input::Interim { text: "yes".into(), settled: false });
     assert_eq!(world.heard().len(), 1);
 }
 

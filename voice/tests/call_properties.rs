@@ -69,7 +69,7 @@ fn writes() -> impl Strategy<Value = Writes> {
 fn inputs() -> impl Strategy<Value = Input> {
     prop_oneof![
         4 => words().prop_map(|text| Input::Final { text }),
-        4 => words().prop_map(|text| Input::Interim { text }),
+        4 => (words(), any::<bool>()).prop_map(|(text, settled)| Input::Interim { text, settled }),
         1 => Just(Input::SpeechStart),
         1 => words().prop_map(|text| Input::Text { text }),
         1 => prop::sample::select(&['1', '#', '*', 'x'][..]).prop_map(|key| Input::Key { key }),

@@ -69,7 +69,7 @@ fn without_a_final_text_the_interim_text_is_answered_after_three_seconds() {
     let end = world.now + 1_000;
     world.speak(1_000);
     world.run_for(800);
-    world.feed(Input::Interim { text: "Do you have".into() });
+    world.feed(Input::Interim { text: "Do you have".into(), settled: false });
     world.run_for(4_000);
     assert_eq!(world.turns()[0].1, "Do you have");
     assert!((2_980..=3_060).contains(&(asked(&world, 0).unwrap() - end)));
@@ -77,6 +77,36 @@ fn without_a_final_text_the_interim_text_is_answered_after_three_seconds() {
     world.hear("do you have?");
     assert_eq!(world.turns().len(), 1);
     assert_eq!(world.call.status(), Status::Thinking);
+}
+
+#[test]
+fn a_settled_interim_text_ends_the_turn_like_a_final_one() {
+    let mut world = World::answered();
+    let end = world.now + 1_000;
+    world.speak(1_000);
+    world.run_for(300);
+    world.feed(Input::Interim { text: "Do you have a table?".into(), settled: true });
+    world.run_for(2_000);
+    assert_eq!(world.turns()[0].1, "Do you have a table?");
+    assert!((480..=560).contains(&(asked(&world, 0).unwrap() - end)));
+    // It was no guess, so the same words said again are another turn.
+    world.feed(Input::AgentEnd { generation: 1 });
+    world.say(1_000, "Do you have a table?");
+    world.run_for(2_000);
+    assert_eq!(world.turns().len(), 2);
+}
+
+#[test]
+fn speech_after_a_settled_interim_text_unsettles_it() {
+    let mut world = World::answered();
+    world.speak(600);
+    world.run_for(300);
+    world.feed(Input::Interim { text: "I would like a table.".into(), settled: true });
+    let end = world.now + 600;
+    world.speak(600);
+    world.run_for(4_000);
+    assert_eq!(world.turns()[0].1, "I would like a table.");
+    assert!((2_980..=3_060).contains(&(asked(&world, 0).unwrap() - end)));
 }
 
 #[test]

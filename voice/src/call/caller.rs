@@ -14,7 +14,7 @@ pub(super) struct Said {
     pub via: Via,
     /// When it began.
     pub since: Ms,
-    /// The end of `text` that was not final yet.
+    /// The end of `text` that was not final yet, and not said to be settled.
     pub guess: Option<String>,
     pub speech_end: Option<Ms>,
     pub final_text: Option<Ms>,
@@ -26,6 +26,8 @@ pub(super) struct CallerTurn {
     via: Via,
     finals: String,
     interim: String,
+    /// When `interim` was said to be all of it, unless they spoke since.
+    settled: Option<Ms>,
     /// The caller's last sound; none while they speak.
     quiet: Option<Ms>,
     /// Whether there was any sound, rather than only words.
@@ -48,6 +50,7 @@ impl CallerTurn {
             via,
             finals: String::new(),
             interim: String::new(),
+            settled: None,
             quiet: Some(now),
             spoke: false,
             last_final: None,
@@ -57,7 +60,7 @@ impl CallerTurn {
 
     /// They speak (again).
     pub fn resume(&mut self, now: Ms) {
-        (self.quiet, self.spoke, self.progress) = (None, true, now);
+        (self.quiet, self.spoke, self.progress, self.settled) = (None, true, now, None);
     }
 
     /// They paused at `at`.
@@ -70,7 +73,8 @@ impl CallerTurn {
         self.progress = now;
     }
 
-    pub fn interim(&mut self, now: Ms, text: &str) {
+    pub fn interim(&mut self, now: Ms, text: &str, settled: bool) {
+        self.settled = settled.then_some(now);
         self.interim.clear();
         append(&mut self.interim, text);
         self.progress = now;
@@ -79,6 +83,7 @@ impl CallerTurn {
 
     pub fn final_text(&mut self, now: Ms, text: &str) {
         self.interim.clear();
+        self.settled = None;
         append(&mut self.finals, text);
         (self.progress, self.last_final) = (now, Some(now));
         self.count_from_words(now);
@@ -94,9 +99,12 @@ impl CallerTurn {
             let limit = if self.has_words() { rules.despite_sound } else { rules.wordless };
             return self.progress + limit;
         };
-        let settled = self.interim.is_empty() && self.last_final.is_some_and(|at| at >= quiet);
-        if settled && !self.finals.is_empty() {
-            quiet + rules.silence_after(&self.finals)
+        let known =
+            if self.interim.is_empty() { self.last_final } else { self.settled };
+        let settled = known.is_some_and(|at| at >= quiet);
+        if settled && self.has_words() {
+            let last = if self.interim.is_empty() { &self.finals } else { &self.interim };
+            quiet + rules.silence_after(last)
         } else if settled {
             quiet + rules.shortest
         } else {
@@ -107,14 +115,14 @@ impl CallerTurn {
     /// Everything said, unless that is nothing.
     pub fn said(mut self) -> Option<Said> {
         append(&mut self.finals, &self.interim);
-        let guess = (!self.interim.is_empty()).then_some(self.interim);
+        let guess = (!self.interim.is_empty() && self.settled.is_none()).then_some(self.interim);
         (!self.finals.is_empty()).then_some(Said {
             text: self.finals,
             via: self.via,
             since: self.since,
             guess,
             speech_end: self.quiet.filter(|_| self.spoke),
-            final_text: self.last_final,
+            final_text: self.settled.or(self.last_final),
         })
     }
 

@@ -173,7 +173,7 @@ impl Call {
                     turn.words_coming(self.now);
                 }
             }
-            Input::Interim { text } => self.interim(text.trim()),
+            Input::Interim { text, settled } => self.interim(text.trim(), settled),
             Input::Final { text } => self.final_text(text.trim()),
             Input::TranscriberFailed { lasting } => self.cannot_hear(lasting),
 
@@ -274,12 +274,13 @@ impl Call {
         }
     }
 
-    fn interim(&mut self, text: &str) {
+    fn interim(&mut self, text: &str, settled: bool) {
         if !self.words_count(text) {
             return;
         }
         let now = self.now;
-        self.turn.get_or_insert_with(|| CallerTurn::by_words(now, Via::Speech)).interim(now, text);
+        let turn = self.turn.get_or_insert_with(|| CallerTurn::by_words(now, Via::Speech));
+        turn.interim(now, text, settled);
         self.out.push(Output::Interim { text: text.to_owned() });
     }
 

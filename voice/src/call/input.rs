@@ -55,6 +55,10 @@ pub enum Input {
     Interim {
         /// The text, possibly still to change.
         text: String,
+        /// Whether everything up to the pause is in it, so that it only changes if they speak again. A
+        /// pause after it counts as one after final text.
+        #[serde(default)]
+        settled: bool,
     },
     /// The final text of an utterance. **Empty where there were no words**: that settles a cough sooner.
     Final {
@@ -159,7 +163,9 @@ impl fmt::Debug for Input {
             Self::Back => write!(f, "Back"),
             Self::HungUp => write!(f, "HungUp"),
             Self::SpeechStart => write!(f, "SpeechStart"),
-            Self::Interim { text } => write!(f, "Interim({} bytes)", text.len()),
+            Self::Interim { text, settled } => {
+                write!(f, "Interim({} bytes, settled: {settled})", text.len())
+            }
             Self::Final { text } => write!(f, "Final({} bytes)", text.len()),
             Self::TranscriberFailed { lasting } => write!(f, "TranscriberFailed({lasting})"),
             Self::AgentDelta { generation, text } => {

@@ -15,10 +15,18 @@ pub enum Output {
     Audio {
         /// The reply it belongs to.
         generation: u32,
+        /// How many samples of this reply come before it. What an interruption that was none takes back is
+        /// given again, with the same positions.
+        position: u64,
         /// When the client is expected to play it; for a recording.
         play_at: Ms,
         /// The sound, at the playout rate.
         frame: Frame,
+    },
+    /// All of a reply's sound has been given. Comes again where the end of it was taken back and given anew.
+    AudioEnd {
+        /// The reply.
+        generation: u32,
     },
     /// Ask to be told when everything sent so far has been played: a Twilio mark. Clients that report
     /// on their own need not be asked. The answer is [`Input::Played`](super::Input::Played) with these numbers.
@@ -326,7 +334,10 @@ pub enum Wake {
 impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Audio { generation, play_at, .. } => write!(f, "Audio({generation}, {play_at})"),
+            Self::Audio { generation, position, play_at, .. } => {
+                write!(f, "Audio({generation}, {position}, {play_at})")
+            }
+            Self::AudioEnd { generation } => write!(f, "AudioEnd({generation})"),
             Self::Mark { stretch, samples } => write!(f, "Mark({stretch}, {samples})"),
             Self::Clear { stretch } => write!(f, "Clear({stretch})"),
             Self::Status { status } => write!(f, "Status({status:?})"),

@@ -41,6 +41,8 @@ pub(super) struct Floor {
     /// A sample count of the stretch, and the position of the track that is played then.
     pub anchor: (u64, u64),
     unmarked: u32,
+    /// [`Output::AudioEnd`] was given since the last rewind.
+    told_end: bool,
 }
 
 /// When the caller's turn happened.
@@ -154,6 +156,7 @@ impl Call {
             first_audio: None,
             anchor: (self.playout.sent(), 0),
             unmarked: 0,
+            told_end: false,
         })
     }
 
@@ -266,14 +269,14 @@ impl Call {
 
         if self.hold.is_none() && self.lost.is_none() {
             while self.playout.has_room() {
-                let Some((samples, own)) = floor.track.take_frame() else { break };
+                let Some((samples, position, own)) = floor.track.take_frame() else { break };
                 let play_at = self.playout.send();
                 if own {
                     floor.first_audio.get_or_insert(now);
                     floor.plays_until = play_at + FRAME_MS;
                 }
                 if let Ok(frame) = crate::audio::Frame::new(self.config.playout_rate, samples) {
-                    self.out.push(Output::Audio { generation, play_at, frame });
+                    self.out.push(Output::Audio { generation, position, play_at, frame });
                 }
                 floor.unmarked += 1;
                 let last = floor.all_sent();
@@ -282,6 +285,10 @@ impl Call {
                     let (stretch, samples) = (self.playout.stretch(), self.playout.sent());
                     self.out.push(Output::Mark { stretch, samples });
                 }
+            }
+            if floor.all_sent() && floor.track.has_sound() && !floor.told_end {
+                floor.told_end = true;
+                self.out.push(Output::AudioEnd { generation });
             }
         }
         let heard = self.heard_position();
@@ -353,6 +360,7 @@ impl Call {
         if let Some(floor) = &mut self.floor {
             floor.anchor = (0, floor.track.rewind(heard));
             floor.unmarked = 0;
+            floor.told_end = false;
         }
     }
 

@@ -79,8 +79,8 @@ impl Track {
         self.sound.extend(std::iter::repeat_n(0, padding as usize));
     }
 
-    /// The next frame to send, and whether it belongs to the text rather than to a filler.
-    pub fn take_frame(&mut self) -> Option<(Vec<i16>, bool)> {
+    /// The next frame to send with its position, and whether it belongs to the text rather than to a filler.
+    pub fn take_frame(&mut self) -> Option<(Vec<i16>, u64, bool)> {
         let start = (self.next - self.base) as usize;
         let end = start + self.rate.frame_len();
         if self.sound.len() < end {
@@ -88,9 +88,10 @@ impl Track {
         }
         let own = self.entry_at(self.next).is_some_and(|entry| !entry.filler);
         let frame = self.sound.range(start..end).copied().collect();
+        let position = self.next;
         self.next += self.rate.frame_len() as u64;
         self.sent = self.sent.max(self.next);
-        Some((frame, own))
+        Some((frame, position, own))
     }
 
     /// Whether a frame waits to be sent.
@@ -101,6 +102,11 @@ impl Track {
     /// Whether all sound so far has been sent.
     pub fn all_sent(&self) -> bool {
         self.next == self.total()
+    }
+
+    /// Whether there is, or was, any sound.
+    pub fn has_sound(&self) -> bool {
+        self.total() > 0
     }
 
     /// How much sound waits to be sent.

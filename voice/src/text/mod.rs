@@ -4,6 +4,7 @@
 //! - [`chunker`]: a stream of text deltas in, sentences with their byte ranges out;
 //! - [`spoken`]: a sentence as shown in, words to speak and a map between the two out;
 //! - [`cues`]: what a partial transcript says about the end of a turn;
+//! - [`SpeechSplitter`]: both of them behind the call's [`Splitter`](crate::call::Splitter);
 //! - [`cache`]: the name under which the audio of a sentence is kept.
 //!
 //! What always holds: everything is pure and runs in linear time; no input panics; every byte of the
@@ -17,8 +18,10 @@ pub mod chunker;
 pub mod cues;
 pub mod lang;
 pub mod spoken;
+mod splitter;
 mod unicode;
 
 pub use chunker::{Chunk, ChunkKind, Chunker, ChunkerOptions};
 pub use lang::{Lang, Locale};
 pub use spoken::{Normaliser, Settings, SpanMap, Spoken};
+pub use splitter::SpeechSplitter;

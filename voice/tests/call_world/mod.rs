@@ -350,7 +350,7 @@ impl World {
 
     fn react(&mut self, output: &Output) {
         match output {
-            Output::Audio { generation, frame, play_at } => {
+            Output::Audio { generation, frame, play_at, .. } => {
                 assert!(!self.lost, "sound for a client that is gone");
                 self.held = None;
                 assert!(!self.committed.contains(generation), "sound of a reply that is over");
