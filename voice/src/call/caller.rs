@@ -99,8 +99,7 @@ impl CallerTurn {
             let limit = if self.has_words() { rules.despite_sound } else { rules.wordless };
             return self.progress + limit;
         };
-        let known =
-            if self.interim.is_empty() { self.last_final } else { self.settled };
+        let known = if self.interim.is_empty() { self.last_final } else { self.settled };
         let settled = known.is_some_and(|at| at >= quiet);
         if settled && self.has_words() {
             let last = if self.interim.is_empty() { &self.finals } else { &self.interim };

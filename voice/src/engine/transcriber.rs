@@ -54,6 +54,12 @@ pub trait Transcriber: Send + Sync + fmt::Debug {
         false
     }
 
+    /// Whether a pause is answered by interim text that is settled, with the utterance still open. The others
+    /// are ended at each pause.
+    fn settles_at_pause(&self) -> bool {
+        false
+    }
+
     /// Opens a session for one call. Must be called on a tokio runtime.
     ///
     /// # Errors

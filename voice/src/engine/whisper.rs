@@ -166,6 +166,10 @@ impl Transcriber for Whisper {
         &self.name
     }
 
+    fn settles_at_pause(&self) -> bool {
+        true
+    }
+
     fn open(&self, options: SessionOptions) -> Result<Session, Error> {
         let language = options.language.or_else(|| self.language.clone());
         if let Some(language) = &language {

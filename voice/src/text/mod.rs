@@ -17,11 +17,11 @@ pub mod cache;
 pub mod chunker;
 pub mod cues;
 pub mod lang;
-pub mod spoken;
 mod splitter;
+pub mod spoken;
 mod unicode;
 
 pub use chunker::{Chunk, ChunkKind, Chunker, ChunkerOptions};
 pub use lang::{Lang, Locale};
-pub use spoken::{Normaliser, Settings, SpanMap, Spoken};
 pub use splitter::SpeechSplitter;
+pub use spoken::{Normaliser, Settings, SpanMap, Spoken};

@@ -150,6 +150,10 @@ impl Transcriber for OpenAiEar {
         &self.0.name
     }
 
+    fn settles_at_pause(&self) -> bool {
+        true
+    }
+
     fn open(&self, options: SessionOptions) -> Result<Session, Error> {
         let (session, ear) = session();
         let window = (LISTEN_RATE * MAX_UTTERANCE_SECS) as usize;
