@@ -8,10 +8,18 @@
 //!
 //! Whatever waits (a service, a person, time) is a task, a schedule or a message to another agent,
 //! each a durable row that comes back as an event.
+//!
+//! The handlers of calls and live text are as short and run on a snapshot like the others, but what
+//! they answer is said at once and does not wait for the commit. If the commit finds a newer snapshot,
+//! they run again for their effects, and what they say then is dropped.
 
 use crate::{
-    Attachment, ConversationId, Draft, InstanceId, Mail, MessageId, ScheduleId, TaskId, Trust,
-    Verdict, schedule::When,
+    Attachment, CallId, ConversationId, Draft, InstanceId, Mail, MessageId, ScheduleId, TaskId,
+    Trust, Verdict,
+    live::{
+        Call, CallEnded, CallerCard, Interrupted, LiveEvent, LiveSnapshot, Reply, Transcript, Turn,
+    },
+    schedule::When,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -99,6 +107,90 @@ pub trait Agent: Send + Sync + 'static {
     ) -> Result<(), HandlerError> {
         Ok(())
     }
+
+    /// A call was answered. What this says is the greeting; silence lets the operator's configured one be said.
+    fn on_call_start(
+        &self,
+        _cx: &mut Context<'_, Self::State>,
+        _call: &Call,
+    ) -> Result<Reply, HandlerError> {
+        Ok(Reply::silent())
+    }
+
+    /// The caller said, typed or pressed something and it is the agent's turn.
+    fn on_turn(
+        &self,
+        _cx: &mut Context<'_, Self::State>,
+        _turn: &Turn,
+    ) -> Result<Reply, HandlerError> {
+        Ok(Reply::silent())
+    }
+
+    /// A person wrote outside of a call.
+    fn on_text(
+        &self,
+        cx: &mut Context<'_, Self::State>,
+        text: &Turn,
+    ) -> Result<Reply, HandlerError> {
+        self.on_turn(cx, text)
+    }
+
+    /// The caller pressed keys.
+    fn on_dtmf(
+        &self,
+        cx: &mut Context<'_, Self::State>,
+        keys: &Turn,
+    ) -> Result<Reply, HandlerError> {
+        self.on_turn(cx, keys)
+    }
+
+    /// The caller cut off what was being said. What they say instead comes as a turn of its own.
+    fn on_interrupt(
+        &self,
+        _cx: &mut Context<'_, Self::State>,
+        _interrupted: &Interrupted,
+    ) -> Result<(), HandlerError> {
+        Ok(())
+    }
+
+    /// Something was understood, perhaps still to change.
+    fn on_transcript(
+        &self,
+        _cx: &mut Context<'_, Self::State>,
+        _transcript: &Transcript,
+    ) -> Result<(), HandlerError> {
+        Ok(())
+    }
+
+    /// A call is over. Unlike the handlers above, this one is told durably: the event is committed with the
+    /// end of the call, survives a crash and is retried.
+    fn on_call_end(
+        &self,
+        _cx: &mut Context<'_, Self::State>,
+        _ended: &CallEnded,
+    ) -> Result<(), HandlerError> {
+        Ok(())
+    }
+
+    /// Whether this agent only writes down what is said: its calls have no turns and no voice, and every final
+    /// transcript is stored as a message of the caller's.
+    fn listens_only(&self) -> bool {
+        false
+    }
+
+    /// Changes what was understood before anybody sees it, or drops it. Pure and quick, as are the next two.
+    fn after_transcription(&self, text: String) -> Option<String> {
+        Some(text)
+    }
+
+    /// Changes a sentence before it is spoken, or drops it. The history keeps what was said before the change.
+    fn before_synthesis(&self, text: String) -> Option<String> {
+        Some(text)
+    }
+
+    /// Changes the sound of a sentence (mono, `rate` samples a second) before it is played. Emptied, it is
+    /// not played.
+    fn after_synthesis(&self, _sound: &mut Vec<i16>, _rate: u32) {}
 
     /// Does the work of a task. May wait and do I/O. It is started again after a crash: look at
     /// [`Task::checkpoint`], and make outside calls through [`TaskContext::call`].
@@ -207,7 +299,11 @@ pub struct Said {
     /// `human`, `agent` or `note`.
     pub role: String,
     pub author: String,
+    /// Of what an agent spoke, as much as was heard.
     pub text: String,
+    /// Whether it was cut off: there was more, which nobody heard.
+    #[serde(default)]
+    pub interrupted: bool,
     pub at: Timestamp,
 }
 
@@ -247,6 +343,12 @@ pub struct Meta<'a> {
     pub key: &'a str,
     /// The mail being handled, if it is one.
     pub mail: Option<&'a Mail>,
+    /// The conversation being handled: of the mail, the call or the chat.
+    pub conversation: Option<ConversationId>,
+    /// The call being handled, if it is one.
+    pub call: Option<&'a Call>,
+    /// Who is at the other end of the call or chat.
+    pub caller: Option<&'a CallerCard>,
     /// Hops of the message being handled.
     pub hops: u32,
     pub history: &'a dyn History,
@@ -298,15 +400,15 @@ impl<'a, S> Context<'a, S> {
         self.effects.push(Effect::Reply { answers: message, draft: draft.into() });
     }
 
-    /// Sends a mail that answers nothing, into the conversation of the mail being handled or, where there
-    /// is none, into a new one.
+    /// Sends a mail that answers nothing, into the conversation being handled or, where there is none, into
+    /// a new one.
     pub fn send(
         &mut self,
         to: impl IntoIterator<Item = impl Into<String>>,
         draft: impl Into<Draft>,
     ) {
         self.effects.push(Effect::Send {
-            conversation: self.meta.mail.map(|mail| mail.conversation),
+            conversation: self.meta.conversation,
             to: to.into_iter().map(Into::into).collect(),
             draft: draft.into(),
         });
@@ -314,8 +416,8 @@ impl<'a, S> Context<'a, S> {
 
     /// Tells the installation's own people: a note in the conversation, and a place in the review queue.
     pub fn file_for_review(&mut self, why: impl Into<String>) {
-        if let Some(mail) = self.meta.mail {
-            self.effects.push(Effect::Review { conversation: mail.conversation, why: why.into() });
+        if let Some(conversation) = self.meta.conversation {
+            self.effects.push(Effect::Review { conversation, why: why.into() });
         }
     }
 
@@ -326,10 +428,10 @@ impl<'a, S> Context<'a, S> {
         }
     }
 
-    /// Writes a note into the conversation of the mail being handled. Correspondents never see it.
+    /// Writes a note into the conversation being handled. Correspondents never see it.
     pub fn note(&mut self, text: impl Into<String>) {
-        if let Some(mail) = self.meta.mail {
-            self.effects.push(Effect::Note { conversation: mail.conversation, text: text.into() });
+        if let Some(conversation) = self.meta.conversation {
+            self.effects.push(Effect::Note { conversation, text: text.into() });
         }
     }
 
@@ -388,7 +490,7 @@ impl<'a, S> Context<'a, S> {
         });
     }
 
-    fn note_failure(&mut self, text: &str) {
+    pub(crate) fn note_failure(&mut self, text: &str) {
         tracing::error!(agent = self.meta.agent, instance = %self.meta.instance, "{text}");
     }
 }
@@ -397,16 +499,71 @@ impl<'a, S> Context<'a, S> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "effect", rename_all = "snake_case")]
 pub enum Effect {
-    Reply { answers: MessageId, draft: Draft },
-    Send { conversation: Option<ConversationId>, to: Vec<String>, draft: Draft },
-    SetAside { message: MessageId, reason: String },
-    Review { conversation: ConversationId, why: String },
-    Note { conversation: ConversationId, text: String },
-    Schedule { name: String, when: When, payload: Value },
-    CancelSchedule { name: String },
-    StartTask { name: String, key: String, payload: Value, deadline: Option<Timestamp> },
-    CancelTask { key: String },
-    Tell { agent: String, target: TellTarget, body: Value, hops: u32 },
+    Reply {
+        answers: MessageId,
+        draft: Draft,
+    },
+    Send {
+        conversation: Option<ConversationId>,
+        to: Vec<String>,
+        draft: Draft,
+    },
+    SetAside {
+        message: MessageId,
+        reason: String,
+    },
+    Review {
+        conversation: ConversationId,
+        why: String,
+    },
+    Note {
+        conversation: ConversationId,
+        text: String,
+    },
+    Schedule {
+        name: String,
+        when: When,
+        payload: Value,
+    },
+    CancelSchedule {
+        name: String,
+    },
+    StartTask {
+        name: String,
+        key: String,
+        payload: Value,
+        deadline: Option<Timestamp>,
+    },
+    CancelTask {
+        key: String,
+    },
+    Tell {
+        agent: String,
+        target: TellTarget,
+        body: Value,
+        hops: u32,
+    },
+    NotifyOwner {
+        conversation: Option<ConversationId>,
+        draft: Draft,
+    },
+    Speak {
+        call: Option<CallId>,
+        text: String,
+    },
+    HangUp {
+        call: CallId,
+        farewell: Option<String>,
+    },
+    Transfer {
+        call: CallId,
+        to: String,
+    },
+    /// A final transcript of an agent that only listens. Asked for by the runtime.
+    Dictated {
+        call: CallId,
+        text: String,
+    },
 }
 
 /// Whom an [`Effect::Tell`] reaches.
@@ -426,6 +583,7 @@ pub enum Event {
     Message(AgentMessage),
     Task(TaskReport),
     Approval(ReviewDecision),
+    CallEnded { call: CallId },
 }
 
 impl Event {
@@ -437,6 +595,7 @@ impl Event {
             Self::Message(_) => "message",
             Self::Task(_) => "task",
             Self::Approval(_) => "approval",
+            Self::CallEnded { .. } => "call_ended",
         }
     }
 }
@@ -453,6 +612,8 @@ pub struct Snapshot {
     pub event: Event,
     /// Loaded for [`Event::Email`].
     pub mail: Option<Mail>,
+    /// Loaded for [`Event::CallEnded`].
+    pub ended: Option<CallEnded>,
 }
 
 /// What a run of a handler asks to be committed.
@@ -472,6 +633,18 @@ pub(crate) trait AnyAgent: Send + Sync + 'static {
         history: &dyn History,
         now: Timestamp,
     ) -> Result<Handled, HandlerError>;
+    fn handle_live(
+        &self,
+        agent: &str,
+        snapshot: &LiveSnapshot,
+        event: &LiveEvent,
+        history: &dyn History,
+        now: Timestamp,
+    ) -> Result<(Reply, Handled), HandlerError>;
+    fn listens_only(&self) -> bool;
+    fn after_transcription(&self, text: String) -> Option<String>;
+    fn before_synthesis(&self, text: String) -> Option<String>;
+    fn after_synthesis(&self, sound: &mut Vec<i16>, rate: u32);
     fn screens(&self) -> bool;
     fn accept(&self, envelope: &Envelope<'_>) -> Admission;
     fn run_task<'a>(&'a self, task: &'a Task, cx: &'a TaskContext) -> TaskFuture<'a>;
@@ -487,18 +660,14 @@ impl<A: Agent> AnyAgent for Erased<A> {
         history: &dyn History,
         now: Timestamp,
     ) -> Result<Handled, HandlerError> {
-        let state = if snapshot.state_version == 0 {
-            A::State::default()
-        } else if snapshot.state_version == A::STATE_VERSION {
-            serde_json::from_str(&snapshot.state)
-                .map_err(|e| format!("the stored state does not read as this agent's State: {e}"))?
-        } else {
-            A::migrate(snapshot.state_version, serde_json::from_str(&snapshot.state)?)?
-        };
+        let state = read_state::<A>(&snapshot.state, snapshot.state_version)?;
         let hops = match &snapshot.event {
             Event::Message(message) => message.hops,
             _ => 0,
         };
+        let call = snapshot.ended.as_ref().map(|ended| &ended.call);
+        let conversation = (snapshot.mail.as_ref().map(|mail| mail.conversation))
+            .or(call.map(|call| call.conversation));
         let mut cx = Context {
             state,
             meta: Meta {
@@ -507,6 +676,9 @@ impl<A: Agent> AnyAgent for Erased<A> {
                 instance: snapshot.instance,
                 key: &snapshot.key,
                 mail: snapshot.mail.as_ref(),
+                conversation,
+                call,
+                caller: call.map(|call| &call.caller),
                 hops,
                 history,
             },
@@ -521,13 +693,75 @@ impl<A: Agent> AnyAgent for Erased<A> {
             Event::Message(message) => self.0.on_message(&mut cx, message)?,
             Event::Task(report) => self.0.on_task(&mut cx, report)?,
             Event::Approval(decision) => self.0.on_approval(&mut cx, decision)?,
+            Event::CallEnded { .. } => {
+                let ended = snapshot.ended.as_ref().ok_or("the call of this event is gone")?;
+                self.0.on_call_end(&mut cx, ended)?;
+            }
         }
-        let after = serde_json::to_string(&cx.state)?;
-        let unchanged = after == snapshot.state && snapshot.state_version == A::STATE_VERSION;
-        Ok(Handled {
-            state: (!unchanged).then_some((after, A::STATE_VERSION)),
-            effects: cx.effects,
-        })
+        handled::<A>(cx, &snapshot.state, snapshot.state_version)
+    }
+
+    fn handle_live(
+        &self,
+        agent: &str,
+        snapshot: &LiveSnapshot,
+        event: &LiveEvent,
+        history: &dyn History,
+        now: Timestamp,
+    ) -> Result<(Reply, Handled), HandlerError> {
+        let call = snapshot.call.as_ref();
+        let mut cx = Context {
+            state: read_state::<A>(&snapshot.state, snapshot.state_version)?,
+            meta: Meta {
+                now,
+                agent,
+                instance: snapshot.instance,
+                key: &snapshot.key,
+                mail: None,
+                conversation: Some(snapshot.conversation),
+                call,
+                caller: call
+                    .map(|call| &call.caller)
+                    .or_else(|| event.turn().map(|turn| &turn.caller)),
+                hops: 0,
+                history,
+            },
+            effects: Vec::new(),
+        };
+        let reply = match event {
+            LiveEvent::Start => {
+                let call = call.ok_or("a call is started outside of a call")?;
+                self.0.on_call_start(&mut cx, call)?
+            }
+            LiveEvent::Turn(turn) => self.0.on_turn(&mut cx, turn)?,
+            LiveEvent::Text(turn) => self.0.on_text(&mut cx, turn)?,
+            LiveEvent::Keys(turn) => self.0.on_dtmf(&mut cx, turn)?,
+            LiveEvent::Interrupt(interrupted) => {
+                self.0.on_interrupt(&mut cx, interrupted)?;
+                Reply::silent()
+            }
+            LiveEvent::Transcript(transcript) => {
+                self.0.on_transcript(&mut cx, transcript)?;
+                Reply::silent()
+            }
+        };
+        Ok((reply, handled::<A>(cx, &snapshot.state, snapshot.state_version)?))
+    }
+
+    fn listens_only(&self) -> bool {
+        self.0.listens_only()
+    }
+
+    fn after_transcription(&self, text: String) -> Option<String> {
+        self.0.after_transcription(text)
+    }
+
+    fn before_synthesis(&self, text: String) -> Option<String> {
+        self.0.before_synthesis(text)
+    }
+
+    fn after_synthesis(&self, sound: &mut Vec<i16>, rate: u32) {
+        self.0.after_synthesis(sound, rate);
     }
 
     fn screens(&self) -> bool {
@@ -541,4 +775,27 @@ impl<A: Agent> AnyAgent for Erased<A> {
     fn run_task<'a>(&'a self, task: &'a Task, cx: &'a TaskContext) -> TaskFuture<'a> {
         self.0.run_task(task, cx)
     }
+}
+
+/// The state as an agent reads it, whichever version stored it.
+fn read_state<A: Agent>(stored: &str, version: u32) -> Result<A::State, HandlerError> {
+    if version == 0 {
+        Ok(A::State::default())
+    } else if version == A::STATE_VERSION {
+        Ok(serde_json::from_str(stored)
+            .map_err(|e| format!("the stored state does not read as this agent's State: {e}"))?)
+    } else {
+        A::migrate(version, serde_json::from_str(stored)?)
+    }
+}
+
+/// What a run asks to be committed, given the state it began with.
+fn handled<A: Agent>(
+    cx: Context<'_, A::State>,
+    before: &str,
+    version: u32,
+) -> Result<Handled, HandlerError> {
+    let after = serde_json::to_string(&cx.state)?;
+    let unchanged = after == before && version == A::STATE_VERSION;
+    Ok(Handled { state: (!unchanged).then_some((after, A::STATE_VERSION)), effects: cx.effects })
 }

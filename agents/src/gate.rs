@@ -65,6 +65,8 @@ pub enum Effect<'a> {
     Send,
     /// A stored mail passed on.
     Forward,
+    /// A notice to the agent's configured owner, who is one of the installation's own people.
+    Notify { owner: &'a str },
 }
 
 /// What the gate needs to know of the mail that is answered.
@@ -137,6 +139,7 @@ pub enum Why {
     Unverified,
     NotTheSender(String),
     OutsideConversation(String),
+    NotTheOwner(String),
     ReviewedAgent,
     NotAdmitted,
     ConversationBudget(Allowance),
@@ -164,6 +167,7 @@ impl fmt::Display for Why {
                 write!(f, "the answer would go to {a}, who is neither the sender nor a member")
             }
             Self::OutsideConversation(a) => write!(f, "{a} is not a member of the conversation"),
+            Self::NotTheOwner(a) => write!(f, "{a} is not the owner of this agent"),
             Self::ReviewedAgent => write!(f, "this agent's mail is reviewed before it leaves"),
             Self::NotAdmitted => write!(f, "nobody has admitted this correspondent yet"),
             Self::ConversationBudget(a) => write!(
@@ -208,10 +212,21 @@ pub fn decide(
             return Deny(Why::Automatic(why.clone()));
         }
     }
+    if let Effect::Notify { owner } = effect
+        && let Some(other) = recipients.iter().find(|r| r.address != owner)
+    {
+        return Deny(Why::NotTheOwner(other.address.clone()));
+    }
     if budgets.stopped {
         return Hold(Why::Stopped);
     }
     match effect {
+        // The operator chose this one address, so neither a review nor what stops loops with strangers stands
+        // before it; the agent's daily budget does.
+        Effect::Notify { .. } if budgets.agent.is_used_up() => {
+            return Hold(Why::AgentBudget(budgets.agent));
+        }
+        Effect::Notify { .. } => return Allow,
         Effect::Reply { to } => {
             if !to.verdict.is_verified() && !to.envelope_proven {
                 return Hold(Why::Unverified);
@@ -331,6 +346,30 @@ mod tests {
                 Decision::Deny(Why::OwnAddress(_))
             ));
         }
+    }
+
+    #[test]
+    fn the_owner_may_always_be_told_and_nobody_else() {
+        let notify = |recipients: &[Recipient], budgets: &Budgets| {
+            let agent = Actor::Agent { approval: Approval::All };
+            let effect = Effect::Notify { owner: "owner@example.net" };
+            decide(effect, &agent, recipients, Trust::Staff, budgets)
+        };
+        let mut recipients = to("owner@example.net");
+        assert_eq!(notify(&recipients, &FREE), Decision::Allow);
+        let full = Allowance { used: 200, cap: 200 };
+        let spent = Budgets { conversation: full, correspondent: full, ..FREE };
+        assert_eq!(notify(&recipients, &spent), Decision::Allow);
+        let spent = Budgets { agent: full, ..FREE };
+        assert!(matches!(notify(&recipients, &spent), Decision::Hold(Why::AgentBudget(_))));
+        let stopped = Budgets { stopped: true, ..FREE };
+        assert_eq!(notify(&recipients, &stopped), Decision::Hold(Why::Stopped));
+        // Not even a member of the conversation, and not beside the owner either.
+        recipients.push(Recipient { address: "ann@example.org".into(), member: true, own: false });
+        assert!(matches!(
+            notify(&recipients, &FREE),
+            Decision::Deny(Why::NotTheOwner(a)) if a == "ann@example.org"
+        ));
     }
 
     #[test]

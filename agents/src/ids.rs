@@ -63,6 +63,8 @@ ids! {
     TaskId,
     /// Something that happens later.
     ScheduleId,
+    /// One call, from the moment it is answered.
+    CallId,
 }
 
 /// The random reference of one outgoing mail that its tokens carry. Unique, 64 bits, stored as the

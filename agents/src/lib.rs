@@ -1,6 +1,7 @@
 //! Agents, the runtime that drives them, and the one history they share.
 //!
 //! - [`agent`]: the [`Agent`] trait and the [`Context`] a handler works with;
+//! - [`live`]: calls and live text as agents see them;
 //! - [`mail`]: mail as agents see it, and what the mail side hands over to be stored;
 //! - [`admission`]: whether a message is from a member, a participant or a stranger, as a pure function;
 //! - [`gate`]: the one decision that stands before everything that leaves;
@@ -18,6 +19,7 @@ pub mod builtin;
 pub mod clock;
 pub mod gate;
 pub mod ids;
+pub mod live;
 pub mod mail;
 pub mod retry;
 pub mod runtime;
@@ -27,6 +29,7 @@ pub mod store;
 pub use agent::{Admission, Agent, Context, HandlerError, Task, TaskContext};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use ids::*;
+pub use live::{Call, CallEnded, Chat, Reply, ReplyPart, Turn};
 pub use mail::{Attachment, Draft, DraftAttachment, Mail, Trust, Verdict};
-pub use runtime::{Runtime, RuntimeConfig};
+pub use runtime::{Live, Runtime, RuntimeConfig};
 pub use store::{Store, StoreError};

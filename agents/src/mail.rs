@@ -4,7 +4,7 @@
 //! what a handler answers with. Headers of the message are evidence in an [`Arrival`], never
 //! authority: decisions read the stored [`Verdict`].
 
-use crate::{AgentId, ConversationId, MessageId, Reference, store::StagedBlob};
+use crate::{AgentId, CallId, ConversationId, MessageId, Reference, store::StagedBlob};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -238,6 +238,9 @@ pub struct Draft {
     /// Kept only for members of the conversation; anyone else holds the draft for review.
     #[serde(default)]
     pub cc: Vec<String>,
+    /// Attaches the recordings of these calls, which must be of the instance that sends it.
+    #[serde(default)]
+    pub recordings: Vec<CallId>,
 }
 
 /// A file to send.
@@ -276,6 +279,13 @@ impl Draft {
         });
         self
     }
+
+    /// The same with the recording of a call, as far as one is kept and fits a mail.
+    #[must_use]
+    pub fn attach_recording(mut self, call: CallId) -> Self {
+        self.recordings.push(call);
+        self
+    }
 }
 
 impl From<&str> for Draft {
@@ -296,6 +306,7 @@ impl std::fmt::Debug for Draft {
         f.debug_struct("Draft")
             .field("text_bytes", &self.text.len())
             .field("attachments", &self.attachments.len())
+            .field("recordings", &self.recordings)
             .finish_non_exhaustive()
     }
 }

@@ -77,6 +77,7 @@ impl Directory {
                 approval: Approval::All,
                 runs: false,
                 address: format!("{POSTMASTER}@{main}"),
+                owner: None,
             },
         );
         let table = Arc::new(table_of(config)?);
@@ -171,6 +172,7 @@ fn rules_of(agent: &AgentConfig) -> AgentRules {
         approval: agent.effective_approval(),
         runs: true,
         address: agent.addresses.first().cloned().unwrap_or_default(),
+        owner: None,
     }
 }
 

@@ -3,15 +3,19 @@
 //! - [`dispatch`] keeps the order: one event at a time per instance, in the order of their ids, on a
 //!   small pool of threads;
 //! - `timers` turns schedules that are due into events;
-//! - [`tasks`] runs what waits for the outside.
+//! - [`tasks`] runs what waits for the outside;
+//! - `live` runs what a caller waits for.
 //!
 //! What always holds: an event that was committed is handled at least until it succeeds or is a dead
 //! letter, across any number of restarts, and its effects happen once. A sleeping instance is a row
 //! and nothing else.
 
 pub mod dispatch;
+mod live;
 pub mod tasks;
 mod timers;
+
+pub use live::{Hooks, Live, LiveError};
 
 use crate::{
     AgentId,
@@ -119,6 +123,7 @@ pub struct Runtime {
     stop: watch::Sender<bool>,
     parts: Vec<JoinHandle<()>>,
     workers: dispatch::Workers,
+    live: Live,
 }
 
 impl Runtime {
@@ -129,6 +134,7 @@ impl Runtime {
         let (for_dispatch, for_timers, for_tasks) =
             (store.wakes(), store.schedule_wakes(), store.task_wakes());
         store.recover_tasks().await?;
+        store.recover_calls().await?;
         let registry = Arc::new(registry);
         let (dispatcher, workers) = dispatch::start(
             store.clone(),
@@ -137,18 +143,25 @@ impl Runtime {
             for_dispatch,
             stopped.clone(),
         )?;
+        let live = Live::new(store.clone(), registry.clone());
         let parts = vec![
             dispatcher,
             tokio::spawn(timers::run(store.clone(), for_timers, stopped.clone())),
             tokio::spawn(tasks::run(store, registry, config, for_tasks, stopped)),
         ];
-        Ok(Self { stop, parts, workers })
+        Ok(Self { stop, parts, workers, live })
+    }
+
+    /// Brings what happens in calls and chats to the agents.
+    pub fn live(&self) -> Live {
+        self.live.clone()
     }
 
     /// Stops it: handlers that run are finished and committed, tasks that run are left at their last checkpoint
     /// and go on at the next start.
     pub async fn stop(self) {
         let _ = self.stop.send(true);
+        self.live.stop().await;
         for part in self.parts {
             if let Err(error) = part.await {
                 tracing::error!(%error, "a part of the runtime panicked");

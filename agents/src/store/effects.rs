@@ -5,12 +5,13 @@
 //! half of a handler's intent ever takes effect.
 
 use super::{
-    AgentRules, Result, Rules, StoreError, Tx, Wake, accept, blobs, budgets, handle, outbox,
+    AgentRules, Result, Rules, StoreError, Tx, Wake, accept, blobs, budgets, calls, handle, outbox,
 };
 use crate::{
     AgentId, ConversationId, InstanceId, MessageId, Reference, TaskId,
     agent::{AgentMessage, Effect, Event, TaskEnd, TaskReport, TellTarget},
     gate::{self, Actor, Answered, Decision, Recipient},
+    live::Wanted,
     mail::{Draft, Trust, Verdict},
 };
 
@@ -47,10 +48,7 @@ pub(super) fn apply(
             Effect::SetAside { message, reason } => set_aside(tx, instance, message, &reason)?,
             Effect::Review { conversation, why } => {
                 let conversation = own(tx, instance, conversation)?;
-                tx.run(
-                    "UPDATE conversations SET queue = 'needs_review', review_why = ?2 WHERE id = ?1",
-                    (conversation, why),
-                )?;
+                show(tx, conversation, &why)?;
             }
             Effect::Note { conversation, text } => {
                 let conversation = own(tx, instance, conversation)?;
@@ -86,6 +84,22 @@ pub(super) fn apply(
             Effect::Tell { agent: to, target, body, hops } => {
                 tell(tx, rules, agent_rules, instance, &to, target, body, hops)?;
             }
+            Effect::NotifyOwner { conversation, draft } => {
+                let about = conversation.map(|about| own(tx, instance, about)).transpose()?;
+                notify_owner(tx, rules, agent, agent_rules, instance, about, &draft)?;
+            }
+            Effect::Speak { call, text } => {
+                calls::direct(tx, instance, call, Wanted::Speak(text))?;
+            }
+            Effect::HangUp { call, farewell } => {
+                calls::direct(tx, instance, Some(call), Wanted::HangUp { farewell })?;
+            }
+            Effect::Transfer { call, to } => {
+                calls::direct(tx, instance, Some(call), Wanted::Transfer { to })?;
+            }
+            Effect::Dictated { call, text } => {
+                calls::dictate(tx, instance, &agent_rules.name, call, text)?;
+            }
         }
     }
     Ok(())
@@ -98,6 +112,15 @@ fn own(tx: &Tx<'_>, instance: InstanceId, conversation: ConversationId) -> Resul
     Err(StoreError::Conflict(format!(
         "conversation {conversation} does not belong to instance {instance}"
     )))
+}
+
+/// Puts a conversation before a person.
+fn show(tx: &Tx<'_>, conversation: ConversationId, why: &str) -> Result<()> {
+    tx.run(
+        "UPDATE conversations SET queue = 'needs_review', review_why = ?2 WHERE id = ?1",
+        (conversation, why),
+    )?;
+    Ok(())
 }
 
 fn open_own(
@@ -199,6 +222,7 @@ pub(super) fn reply(
         in_reply_to: original.rfc_message_id.clone(),
         references,
         draft,
+        recordings_of: None,
     };
     let effect = gate::Effect::Reply { to: &original.answered };
     post(tx, rules, actor, effect, original.trust, &letter)
@@ -230,8 +254,72 @@ pub(super) fn send(
         in_reply_to: None,
         references: Vec::new(),
         draft,
+        recordings_of: None,
     };
     post(tx, rules, actor, gate::Effect::Send, Trust::Proven, &letter)
+}
+
+/// The key of the instance that an agent's notices to its owner are kept in. What the owner answers comes
+/// there, and not into the memory of whoever the notice is about.
+pub(super) const OWNER_KEY: &str = "owner";
+
+/// Tells the owner by mail, in a conversation of its own that is linked to the one it is about. What
+/// cannot be told is noted there and put before a person.
+fn notify_owner(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    agent: AgentId,
+    agent_rules: &AgentRules,
+    instance: InstanceId,
+    about: Option<ConversationId>,
+    draft: &Draft,
+) -> Result<()> {
+    let owner = agent_rules.owner.as_deref().map(str::trim).filter(|owner| !owner.is_empty());
+    let Some(owner) = owner.map(str::to_lowercase) else {
+        let conversation = match about {
+            Some(about) => about,
+            None => open_own(tx, agent, instance, &draft.subject)?,
+        };
+        let text = format!("{}\n\n{}", draft.subject, draft.text);
+        note(tx, conversation, instance, &agent_rules.name, text.trim())?;
+        return show(
+            tx,
+            conversation,
+            "a notice for the owner of this agent, who is not configured",
+        );
+    };
+    let home = accept::find_or_create_instance(tx, agent, OWNER_KEY, None)?;
+    let conversation = open_own(tx, agent, home, &draft.subject)?;
+    tx.run("UPDATE conversations SET linked_to = ?2 WHERE id = ?1", (conversation, about))?;
+    let letter = Letter {
+        agent,
+        conversation,
+        answers: None,
+        from: agent_rules.address.clone(),
+        to: vec![owner.clone()],
+        cc: lower(&draft.cc),
+        subject: draft.subject.clone(),
+        in_reply_to: None,
+        references: Vec::new(),
+        draft,
+        recordings_of: Some(instance),
+    };
+    let actor = Actor::Agent { approval: agent_rules.approval };
+    let effect = gate::Effect::Notify { owner: &owner };
+    let message = post(tx, rules, &actor, effect, Trust::Staff, &letter)?;
+    let (state, why): (String, String) =
+        tx.row("SELECT state, why FROM outbox WHERE message_id = ?1", (message,), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    let Some(about) = about else { return Ok(()) };
+    if state == "released" {
+        let text = format!("The owner was told by mail: {}", draft.subject);
+        note(tx, about, instance, &agent_rules.name, text.trim_end_matches([':', ' ']))?;
+        return Ok(());
+    }
+    let text = format!("The owner was not told by mail: {why}");
+    note(tx, about, instance, &agent_rules.name, &text)?;
+    show(tx, about, &text)
 }
 
 fn lower(addresses: &[String]) -> Vec<String> {
@@ -250,6 +338,8 @@ struct Letter<'a> {
     in_reply_to: Option<String>,
     references: Vec<String>,
     draft: &'a Draft,
+    /// Whose calls' recordings may go along, where that is not the conversation's instance.
+    recordings_of: Option<InstanceId>,
 }
 
 /// The one way out: asks the gate and writes the outbox row it allows.
@@ -295,7 +385,7 @@ fn post(
             tx.now,
         ),
     )?);
-    attach(tx, message, letter.draft)?;
+    attach(tx, message, letter.draft, letter.recordings_of.unwrap_or(instance))?;
     let reference = Reference::random().map_err(StoreError::io("the system's random generator"))?;
     let automatic = matches!(actor, Actor::Agent { .. });
     tx.run(
@@ -386,7 +476,7 @@ fn recipients(
         .collect()
 }
 
-fn attach(tx: &Tx<'_>, message: MessageId, draft: &Draft) -> Result<()> {
+fn attach(tx: &Tx<'_>, message: MessageId, draft: &Draft, calls_of: InstanceId) -> Result<()> {
     for (part, attachment) in draft.attachments.iter().enumerate() {
         let content = &attachment.content;
         let blob = blobs::pack(content)?;
@@ -396,6 +486,10 @@ fn attach(tx: &Tx<'_>, message: MessageId, draft: &Draft) -> Result<()> {
              VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6)",
             (message, part, &attachment.name, &attachment.media_type, content.len(), hash),
         )?;
+    }
+    for (number, call) in draft.recordings.iter().enumerate() {
+        let part = draft.attachments.len() + number;
+        calls::attach_recording(tx, calls_of, message, part, *call)?;
     }
     Ok(())
 }

@@ -4,9 +4,9 @@
 //! effect exactly once, however often the process dies. Events of one instance run in the order of
 //! their ids; one that failed and waits for its next attempt holds back those behind it.
 
-use super::{Lane, Result, Store, StoreError, Tx, Wake, effects, timestamp};
+use super::{Lane, Result, Store, StoreError, Tx, Wake, calls, effects, timestamp};
 use crate::{
-    AgentId, EventId, InstanceId, Mail, MessageId,
+    AgentId, CallId, EventId, InstanceId, Mail, MessageId,
     agent::{ContactCard, Event, Handled, History, Said, Snapshot},
     mail::{Attachment, Trust, Verdict},
 };
@@ -142,7 +142,8 @@ impl Store {
     ) -> Result<Option<T>> {
         self.read(|conn| {
             conn.prepare_cached("BEGIN")?.execute(())?;
-            let result = load(conn, event).map(|queued| queued.map(|q| run(&q, &Looking(conn))));
+            let result = load(conn, event)
+                .map(|queued| queued.map(|q| run(&q, &Looking { conn, being_said: None })));
             conn.prepare_cached("COMMIT")?.execute(())?;
             result
         })
@@ -266,13 +267,16 @@ impl Store {
     }
 }
 
-/// A dead letter about a mail puts its conversation before a person.
+/// A dead letter about a mail or a call puts its conversation before a person.
 fn show_in_review(tx: &Tx<'_>, event: EventId, error: &str) -> Result<()> {
     tx.run(
         "UPDATE conversations SET queue = 'needs_review', review_why = ?2
          WHERE id = (SELECT m.conversation_id FROM events e
                      JOIN messages m ON m.id = e.body ->> 'message'
-                     WHERE e.id = ?1 AND e.body ->> 'kind' = 'email')",
+                     WHERE e.id = ?1 AND e.body ->> 'kind' = 'email'
+                     UNION ALL
+                     SELECT k.conversation_id FROM events e JOIN calls k ON k.id = e.body ->> 'call'
+                     WHERE e.id = ?1 AND e.body ->> 'kind' = 'call_ended')",
         (event, format!("the agent failed on this: {error}")),
     )?;
     Ok(())
@@ -302,6 +306,7 @@ fn load(conn: &Connection, event: EventId) -> Result<Option<Queued>> {
                         state_version: row.get(8)?,
                         event: Event::Email { message: MessageId(0) },
                         mail: None,
+                        ended: None,
                     },
                 },
             ))
@@ -309,8 +314,10 @@ fn load(conn: &Connection, event: EventId) -> Result<Option<Queued>> {
         .optional()?;
     let Some((body, mut queued)) = row else { return Ok(None) };
     queued.snapshot.event = serde_json::from_str(&body)?;
-    if let Event::Email { message } = queued.snapshot.event {
-        queued.snapshot.mail = load_mail(conn, message)?;
+    match queued.snapshot.event {
+        Event::Email { message } => queued.snapshot.mail = load_mail(conn, message)?,
+        Event::CallEnded { call } => queued.snapshot.ended = calls::load_ended(conn, call)?,
+        Event::Schedule(_) | Event::Message(_) | Event::Task(_) | Event::Approval(_) => {}
     }
     Ok(Some(queued))
 }
@@ -373,8 +380,18 @@ pub(super) fn attachments(conn: &Connection, message: MessageId) -> Result<Vec<A
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Words that are being handled, which are no history yet, stored already or not.
+pub(super) struct BeingSaid {
+    pub call: Option<CallId>,
+    pub turn: u32,
+    pub message: Option<MessageId>,
+}
+
 /// The history a handler reads, within the transaction of its snapshot.
-struct Looking<'c>(&'c Connection);
+pub(super) struct Looking<'c> {
+    pub conn: &'c Connection,
+    pub being_said: Option<BeingSaid>,
+}
 
 impl Looking<'_> {
     fn or_nothing<T: Default>(&self, found: Result<T>) -> T {
@@ -388,24 +405,41 @@ impl Looking<'_> {
 impl History for Looking<'_> {
     fn recent(&self, instance: InstanceId, limit: usize) -> Vec<Said> {
         self.or_nothing((|| {
-            let mut query = self.0.prepare_cached(
-                "SELECT m.id, m.channel, m.role, m.author, m.text, m.created_at
+            let mut query = self.conn.prepare_cached(
+                "SELECT m.id, m.channel, m.role, m.author, m.text, m.created_at, s.heard
                  FROM messages m
+                 LEFT JOIN spoken s ON s.message_id = m.id
                  -- The newest n messages lie in the n conversations that moved last, so an instance with
                  -- a hundred thousand conversations reads few of them.
                  WHERE m.conversation_id IN (
                      SELECT id FROM conversations WHERE instance_id = ?1
                      ORDER BY last_message_at DESC LIMIT ?2)
                    AND m.status = 'admitted'
+                   AND m.id IS NOT ?3
+                   AND NOT coalesce(s.speaker = 'caller' AND s.call_id = ?4 AND s.turn = ?5, 0)
                  ORDER BY m.id DESC LIMIT ?2",
             )?;
-            let rows = query.query_map((instance, limit), |row| {
+            let now = self.being_said.as_ref();
+            let (message, call, turn) = (
+                now.and_then(|now| now.message),
+                now.and_then(|now| now.call),
+                now.map(|now| now.turn),
+            );
+            let rows = query.query_map((instance, limit, message, call, turn), |row| {
+                let heard: Option<i64> = row.get(6)?;
+                let (text, interrupted) = match heard {
+                    None => (row.get(4)?, false),
+                    Some(heard) => {
+                        calls::heard_of(row.get(4)?, usize::try_from(heard).unwrap_or(0))
+                    }
+                };
                 Ok(Said {
                     message: row.get(0)?,
                     channel: row.get(1)?,
                     role: row.get(2)?,
                     author: row.get(3)?,
-                    text: row.get(4)?,
+                    text,
+                    interrupted,
                     at: timestamp(row.get(5)?),
                 })
             })?;
@@ -418,20 +452,20 @@ impl History for Looking<'_> {
     fn attachments(&self, instance: InstanceId, message: MessageId) -> Vec<Attachment> {
         self.or_nothing((|| {
             let visible = self
-                .0
+                .conn
                 .prepare_cached(
                     "SELECT 1 FROM messages m JOIN conversations c ON c.id = m.conversation_id
                      WHERE m.id = ?1 AND c.instance_id = ?2 AND m.status = 'admitted'",
                 )?
                 .exists((message, instance))?;
-            if visible { attachments(self.0, message) } else { Ok(Vec::new()) }
+            if visible { attachments(self.conn, message) } else { Ok(Vec::new()) }
         })())
     }
 
     fn contact(&self, instance: InstanceId) -> Option<ContactCard> {
         self.or_nothing((|| {
             let found: Option<(i64, String, String)> = self
-                .0
+                .conn
                 .prepare_cached(
                     "SELECT c.id, c.name, c.trust FROM instances i JOIN contacts c ON c.id = i.contact_id
                      WHERE i.id = ?1 AND i.proven = 1",
@@ -440,7 +474,7 @@ impl History for Looking<'_> {
                 .optional()?;
             let Some((id, name, trust)) = found else { return Ok(None) };
             let mut handles = self
-                .0
+                .conn
                 .prepare_cached("SELECT value FROM handles WHERE contact_id = ?1 ORDER BY id")?;
             let handles = handles
                 .query_map((id,), |row| row.get(0))?

@@ -3,9 +3,10 @@
 //! Lists go newest first and page by a cursor made of what they are sorted by, so that a page costs
 //! the same wherever it lies.
 
-use super::{BlobHash, Result, Store, StoreError, handle, timestamp};
+use super::{BlobHash, CallSummary, Result, Store, StoreError, calls, handle, timestamp};
 use crate::{
-    ApprovalId, ConversationId, DeliveryId, EventId, InstanceId, MessageId, OutboxId,
+    ApprovalId, CallId, ConversationId, DeliveryId, EventId, InstanceId, MessageId, OutboxId,
+    live::{Origin, Outcome, Speaker, Via},
     mail::Attachment,
 };
 use jiff::Timestamp;
@@ -62,6 +63,27 @@ pub struct ConversationEntry {
     /// What became of it on its way out, if it is ours.
     pub outgoing: Option<EntryDelivery>,
     pub attachments: Vec<Attachment>,
+    /// How it was said, if it was said in a call.
+    pub spoken: Option<EntrySpoken>,
+    /// The call that ended here, if this entry stands for the end of one.
+    pub call: Option<CallSummary>,
+}
+
+/// How something was said in a call. Offsets are bytes of the entry's text: up to `heard` it was heard,
+/// and what is beyond `sent` was never on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EntrySpoken {
+    pub call: CallId,
+    pub speaker: Speaker,
+    pub origin: Origin,
+    pub via: Option<Via>,
+    pub turn: Option<u32>,
+    pub generation: Option<u32>,
+    /// When it began, from the start of the call.
+    pub at_ms: i64,
+    pub sent: u64,
+    pub heard: u64,
+    pub outcome: Outcome,
 }
 
 /// What is known of a received mail.
@@ -513,9 +535,13 @@ fn timeline(conn: &Connection, conversation: ConversationId) -> Result<Vec<Conve
                 l.from_address, l.from_name, l.recipient, l.subject, l.rfc_message_id, l.verdict,
                 l.evidence, l.automatic, l.flags, l.layers, l.size,
                 o.id, o.subject, o.state, o.why, o.automatic,
-                (SELECT p.id FROM approvals p WHERE p.message_id = m.id AND p.state = 'pending')
+                (SELECT p.id FROM approvals p WHERE p.message_id = m.id AND p.state = 'pending'),
+                s.call_id, s.speaker, s.origin, s.via, s.turn, s.generation, s.started_ms, s.sent,
+                s.heard, s.outcome, k.id
          FROM messages m LEFT JOIN mails l ON l.message_id = m.id
          LEFT JOIN outbox o ON o.message_id = m.id
+         LEFT JOIN spoken s ON s.message_id = m.id
+         LEFT JOIN calls k ON k.end_message_id = m.id
          WHERE m.conversation_id = ?1 ORDER BY m.id",
     )?;
     let mut rows = query.query((conversation,))?;
@@ -553,6 +579,22 @@ fn timeline(conn: &Connection, conversation: ConversationId) -> Result<Vec<Conve
                 deliveries: deliveries(conn, outbox)?,
             }),
         };
+        let spoken = match row.get::<_, Option<CallId>>(26)? {
+            None => None,
+            Some(call) => Some(EntrySpoken {
+                call,
+                speaker: row.get(27)?,
+                origin: row.get(28)?,
+                via: row.get(29)?,
+                turn: row.get(30)?,
+                generation: row.get(31)?,
+                at_ms: row.get(32)?,
+                sent: row.get::<_, i64>(33)?.cast_unsigned(),
+                heard: row.get::<_, i64>(34)?.cast_unsigned(),
+                outcome: row.get(35)?,
+            }),
+        };
+        let ended: Option<CallId> = row.get(36)?;
         entries.push(ConversationEntry {
             id,
             parent: row.get(1)?,
@@ -566,6 +608,8 @@ fn timeline(conn: &Connection, conversation: ConversationId) -> Result<Vec<Conve
             mail,
             outgoing,
             attachments: handle::attachments(conn, id)?,
+            spoken,
+            call: ended.map(|call| calls::summary_of(conn, call)).transpose()?,
         });
     }
     Ok(entries)

@@ -8,6 +8,7 @@
 //! - `accept`: mail comes in;
 //! - `handle` and `effects`: a handler's run is committed;
 //! - `outbox`: what leaves, and what became of it;
+//! - `calls`: calls and chats are opened, what is said in them is kept, and they end;
 //! - `review`: what people decide;
 //! - `work`: schedules and tasks;
 //! - `history` and `search`: reading;
@@ -16,6 +17,7 @@
 mod accept;
 mod backup;
 mod blobs;
+mod calls;
 mod effects;
 mod handle;
 mod history;
@@ -29,10 +31,13 @@ mod writer;
 
 pub use accept::{Accepted, MessageStatus};
 pub use blobs::{BlobHash, INLINE_LIMIT, StagedBlob};
+pub use calls::{
+    CallOutcome, CallRecord, CallSummary, OpenCall, OpenedCall, Recording, Spoken, TurnTimes, Who,
+};
 pub use handle::{DeadLetter, Failure, HandleOutcome, PendingEvent, Queued};
 pub use history::{
     AgentSummary, ConversationEntry, ConversationPage, ConversationSummary, DeliverySummary,
-    EntryDelivery, EntryMail, OutboxItem, PendingReview, RawMail,
+    EntryDelivery, EntryMail, EntrySpoken, OutboxItem, PendingReview, RawMail,
 };
 pub use outbox::{Claimed, DeliveryOutcome, OutgoingMail, RenderedPart};
 pub use review::{Compose, Reviewed};
@@ -43,7 +48,9 @@ use crate::{
     AgentId, Clock,
     admission::InstancePolicy,
     gate::{Approval, Budgets},
+    live::Directive,
 };
+pub(crate) use calls::{Place, Seen};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use std::{
     collections::HashMap,
@@ -143,6 +150,8 @@ pub struct AgentRules {
     pub runs: bool,
     /// The address the agent writes from when it answers nothing.
     pub address: String,
+    /// The person of this installation whom the agent may always tell, by mail.
+    pub owner: Option<String>,
 }
 
 /// The circuit breakers and caps of DESIGN sections 3 and 5.
@@ -184,7 +193,7 @@ impl Default for Rules {
 }
 
 /// Told after the commit that made it true.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wake {
     /// An event waits for an instance.
     Event(PendingEvent),
@@ -194,6 +203,8 @@ pub enum Wake {
     Task,
     /// The earliest schedule may have changed.
     Schedule,
+    /// An agent wants something of a call. Told through [`Store::directives`] only.
+    Directive(Arc<Directive>),
 }
 
 /// Where commits are told of.
@@ -202,22 +213,32 @@ pub(crate) struct Wakes {
     /// Marked as changed by [`Wake::Task`] and [`Wake::Schedule`], for those who need no other.
     tasks: watch::Sender<()>,
     schedules: watch::Sender<()>,
+    directives: broadcast::Sender<Arc<Directive>>,
 }
 
 impl Wakes {
     fn new() -> Self {
-        let (all, _) = broadcast::channel(WAKE_BACKLOG);
-        Self { all, tasks: watch::Sender::new(()), schedules: watch::Sender::new(()) }
+        Self {
+            all: broadcast::Sender::new(WAKE_BACKLOG),
+            tasks: watch::Sender::new(()),
+            schedules: watch::Sender::new(()),
+            directives: broadcast::Sender::new(DIRECTIVE_BACKLOG),
+        }
     }
 
     fn send(&self, wakes: &[Wake]) {
         for wake in wakes {
+            if let Wake::Directive(directive) = wake {
+                // No subscriber means no calls.
+                let _ = self.directives.send(directive.clone());
+                continue;
+            }
             // No subscriber is fine: they look at the tables when they start.
-            let _ = self.all.send(*wake);
+            let _ = self.all.send(wake.clone());
             match wake {
                 Wake::Task => self.tasks.send_modify(|()| ()),
                 Wake::Schedule => self.schedules.send_modify(|()| ()),
-                Wake::Event(_) | Wake::Outbox => {}
+                Wake::Event(_) | Wake::Outbox | Wake::Directive(_) => {}
             }
         }
     }
@@ -244,6 +265,10 @@ const READERS: usize = 4;
 /// How far a subscriber of [`Store::wakes`] may fall behind before it must look at the tables again.
 /// One entry is 32 bytes; this is a few seconds at full speed.
 const WAKE_BACKLOG: usize = 16_384;
+
+/// How many directives a subscriber of [`Store::directives`] may fall behind: several for every call of a
+/// busy server. They are not stored, so one that falls further behind has missed some.
+const DIRECTIVE_BACKLOG: usize = 4_096;
 
 impl Store {
     /// Opens (or creates) the store in a directory, locks it, and brings its schema up to date.
@@ -282,6 +307,11 @@ impl Store {
     /// What is told after commits from now on. A receiver that lags must look at the tables again.
     pub fn wakes(&self) -> broadcast::Receiver<Wake> {
         self.0.wakes.all.subscribe()
+    }
+
+    /// What agents want of calls from now on, each told after the commit that made it so.
+    pub fn directives(&self) -> broadcast::Receiver<Arc<Directive>> {
+        self.0.wakes.directives.subscribe()
     }
 
     /// Changed whenever a task may be due or was cancelled.

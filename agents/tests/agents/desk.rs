@@ -171,6 +171,7 @@ impl Desk {
             approval: Approval::None,
             runs: true,
             address: format!("{name}@example.com"),
+            owner: None,
         };
         change(&mut rules);
         self.rules.agents.insert(id, rules);

@@ -312,6 +312,7 @@ impl Engine {
             approval: Approval::None,
             runs: true,
             address: format!("{AGENT}@desk.test"),
+            owner: None,
         };
         store.set_rules(Rules { agents: HashMap::from([(agent, rules)]), ..Rules::default() });
         let heard = Arc::new(Heard::default());

@@ -393,6 +393,7 @@ async fn send(State(desk): State<Arc<Desk>>, Said(email): Said<NewEmail>) -> Ans
             html: email.html,
             attachments,
             cc: addresses(&email.cc)?,
+            ..Draft::default()
         },
     };
     let actor = Actor::Person { name: OPERATOR.into() };
