@@ -264,11 +264,6 @@ impl Renderer {
         signers.insert(domain.to_owned(), signer.clone());
         Ok(signer)
     }
-
-    /// Forgets loaded keys, so that the next mail is signed with what is on disk.
-    pub fn reload_keys(&self) {
-        self.signers.lock().unwrap_or_else(|p| p.into_inner()).clear();
-    }
 }
 
 fn mailboxes(addresses: &[String]) -> anyhow::Result<Vec<Mailbox>> {
