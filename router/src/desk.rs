@@ -381,7 +381,8 @@ mod tests {
     #[test]
     fn every_configured_name_server_is_asked() {
         let mut config = Config::default();
-        config.dns.servers = ["192.0.2.1:53", "[2001:db8::1]:5353"].map(|at| at.parse().unwrap()).into();
+        config.dns.servers =
+            ["192.0.2.1:53", "[2001:db8::1]:5353"].map(|at| at.parse().unwrap()).into();
         assert_eq!(dns_config(&config).servers, config.dns.servers);
     }
 }

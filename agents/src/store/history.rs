@@ -5,8 +5,7 @@
 
 use super::{BlobHash, Result, Store, StoreError, handle, timestamp};
 use crate::{
-    ApprovalId, ConversationId, DeliveryId, InstanceId, MessageId, OutboxId,
-    mail::Attachment,
+    ApprovalId, ConversationId, DeliveryId, InstanceId, MessageId, OutboxId, mail::Attachment,
 };
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};

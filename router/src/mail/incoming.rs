@@ -21,12 +21,12 @@ use frontdesk_smtp::{
     auth::{self, Authentication, Authenticator, Disposition, spf::SpfResult},
     guard,
     read::{self, Layers, ReadMail},
-    receive::{Backend, Envelope, Peer},
+    receive::{Backend, Envelope, Peer, limits::Network},
     reply::Reply,
 };
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 use tokio::sync::Semaphore;
 
 /// Large messages that are parsed at the same time. Parsing decodes attachments beside the message, in
@@ -355,7 +355,7 @@ impl Incoming {
         references.dedup();
         Ok(Arrival {
             received_at: now,
-            network: network_of(peer.addr.ip()),
+            network: Network::of(peer.addr.ip()).to_string(),
             reverse_path,
             from,
             from_name: author.and_then(|from| from.display_name.clone()),
@@ -473,20 +473,6 @@ fn body_of(message: &[u8]) -> &[u8] {
         .windows(4)
         .position(|window| window == b"\r\n\r\n")
         .map_or(&[], |end| &message[end + 4..])
-}
-
-/// The network of an address: /24 or /64, under which newcomers are counted.
-fn network_of(ip: IpAddr) -> String {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => {
-            let [a, b, c, _] = ip.octets();
-            format!("{a}.{b}.{c}.0/24")
-        }
-        IpAddr::V6(ip) => {
-            let [a, b, c, d, ..] = ip.segments();
-            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
-        }
-    }
 }
 
 /// What a sender can quote when they ask about a mail.
