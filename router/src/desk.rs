@@ -179,16 +179,11 @@ impl Desk {
         }
 
         // What comes in: last, when all of it has somewhere to go.
-        let dns = DnsConfig {
-            server: config.dns.servers.first().copied(),
-            step_deadline: config.dns.timeout,
-            ..DnsConfig::default()
-        };
         let incoming = Incoming {
             store: desk.store.clone(),
             directory: desk.directory.clone(),
             registry: desk.registry.clone(),
-            authenticator: Authenticator::new(&dns, &config.server.hostname)?,
+            authenticator: Authenticator::new(&dns_config(config), &config.server.hostname)?,
             hostname: config.server.hostname.clone(),
             trusted_forwarders: config.mail.trusted_forwarders.clone(),
         };
@@ -294,6 +289,14 @@ fn make_private(data: &PathBuf) -> anyhow::Result<()> {
         .with_context(|| format!("cannot create the data directory {}", data.display()))
 }
 
+fn dns_config(config: &Config) -> DnsConfig {
+    DnsConfig {
+        servers: config.dns.servers.clone(),
+        step_deadline: config.dns.timeout,
+        ..DnsConfig::default()
+    }
+}
+
 fn smtp_config(config: &Config) -> receive::Config {
     let mut smtp = receive::Config::new(config.server.hostname.clone());
     smtp.memory_budget = usize::try_from(config.limits.message_memory).unwrap_or(usize::MAX);
@@ -369,4 +372,17 @@ fn describe() {
     gauge!("events_dead", "Events given up: see the dead letters");
     gauge!("deliveries_waiting", "Deliveries queued, deferred or under way");
     gauge!("reviews_waiting", "Drafts and messages that wait for a person");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_configured_name_server_is_asked() {
+        let mut config = Config::default();
+        config.dns.servers =
+            ["192.0.2.1:53", "[2001:db8::1]:5353"].map(|at| at.parse().unwrap()).into();
+        assert_eq!(dns_config(&config).servers, config.dns.servers);
+    }
 }

@@ -30,7 +30,7 @@ async fn main() {
         .txt("rsa._domainkey.author.example", &TestKey::rsa().record())
         .txt("ed._domainkey.author.example", &TestKey::ed25519().record());
     let dns = TestDns::start(zone).await.expect("a free port");
-    let config = DnsConfig { server: Some(dns.addr()), ..DnsConfig::default() };
+    let config = DnsConfig { servers: vec![dns.addr()], ..DnsConfig::default() };
     let authenticator = Authenticator::new(&config, "mx.desk.example").expect("a resolver");
 
     let plain = message(10 * 1024);

@@ -49,7 +49,7 @@ async fn the_rfc_7208_suite_passes_in_memory() {
 async fn the_rfc_7208_suite_passes_over_dns() {
     let server = TestDns::start(Zone::new()).await.unwrap();
     let config = DnsConfig {
-        server: Some(server.addr()),
+        servers: vec![server.addr()],
         // The server answers at once; time-outs of the suite are given as SERVFAIL.
         query_timeout: Duration::from_secs(20),
         retries: 0,

@@ -218,15 +218,10 @@ fn a_nested_message_in_base64_is_looked_into_as_deep_as_the_parser_does() {
 }
 
 #[test]
-fn the_first_pass_counts_received_and_from_of_the_outermost_header_only() {
-    let raw = format!(
-        "{}From: a@x.example, b@x.example\r\nfrom : c@x.example\r\n\
-         Content-Type: message/rfc822\r\n\r\nReceived: by x\r\nFrom: d@x.example\r\n\r\nhello\r\n",
-        "Received: by x\r\n".repeat(101)
-    );
+fn from_is_counted_in_the_outermost_header_only() {
+    let raw = "From: a@x.example, b@x.example\r\nfrom : c@x.example\r\n\
+               Content-Type: message/rfc822\r\n\r\nFrom: d@x.example\r\n\r\nhello\r\n";
     let structure = guard::check(raw.as_bytes()).unwrap();
-    assert_eq!(structure.received, 101);
-    assert!(structure.is_looping());
     assert_eq!((structure.from_headers, structure.from_addresses), (2, 3));
     assert_eq!((structure.messages, structure.depth, structure.parts), (1, 1, 2));
 }

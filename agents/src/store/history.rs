@@ -5,7 +5,7 @@
 
 use super::{BlobHash, CallSummary, Result, Store, StoreError, calls, handle, timestamp};
 use crate::{
-    ApprovalId, CallId, ConversationId, DeliveryId, EventId, InstanceId, MessageId, OutboxId,
+    ApprovalId, CallId, ConversationId, DeliveryId, InstanceId, MessageId, OutboxId,
     live::{Origin, Outcome, Speaker, Via},
     mail::Attachment,
 };
@@ -473,18 +473,6 @@ impl Store {
                 count("SELECT count(*) FROM deliveries WHERE state IN ('queued', 'deferred', 'sending')")?,
                 count("SELECT count(*) FROM approvals WHERE state = 'pending'")?,
             ])
-        })
-        .await
-    }
-
-    /// The event with the highest id so far, for tests that wait for silence.
-    pub async fn last_event(&self) -> Result<EventId> {
-        self.read_async(|conn| {
-            Ok(conn
-                .prepare_cached(
-                    "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)",
-                )?
-                .query_row((), |row| row.get(0))?)
         })
         .await
     }

@@ -21,12 +21,12 @@ use frontdesk_smtp::{
     auth::{self, Authentication, Authenticator, Disposition, spf::SpfResult},
     guard,
     read::{self, Layers, ReadMail},
-    receive::{Backend, Envelope, Peer},
+    receive::{Backend, Envelope, Peer, limits::Network},
     reply::Reply,
 };
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 use tokio::sync::Semaphore;
 
 /// Large messages that are parsed at the same time. Parsing decodes attachments beside the message, in
@@ -53,8 +53,7 @@ impl Backend for Incoming {
         from: &ReversePath,
         to: &ForwardPath,
     ) -> Result<(), Reply> {
-        let (local, domain) = split(to);
-        match self.directory.resolve(&local, &domain) {
+        match self.resolve(to) {
             Resolution::Agent(route) => self.screen(&route, from, to).await,
             Resolution::Postmaster { .. } | Resolution::Abuse { .. } => Ok(()),
             Resolution::UnknownUser => {
@@ -100,9 +99,12 @@ impl Incoming {
 
         let (message, mail) = self.read(message).await?;
         let author = authentication.from.as_ref().map(|from| from.address.to_lowercase());
-        self.screen_all(&envelope, verdict, author.as_deref()).await?;
+        let resolved: Vec<_> =
+            envelope.recipients.iter().map(|to| (to, self.resolve(to))).collect();
+        let reverse_path = key_of(&envelope.reverse_path);
+        self.screen_all(&reverse_path, &resolved, verdict, author.as_deref()).await?;
 
-        let recipients = self.recipients(&envelope, &mail, now).await?;
+        let recipients = self.recipients(resolved, &mail, now).await?;
         let arrival = self
             .arrival(
                 peer,
@@ -121,6 +123,13 @@ impl Incoming {
             failed(&error)
         })?;
         Ok(reply(250, (6, 0), receipt(&accepted)))
+    }
+
+    /// Where an address leads. Asked once at RCPT and once for the message, in between which a
+    /// configuration may change.
+    fn resolve(&self, to: &ForwardPath) -> Resolution {
+        let (local, domain) = split(to);
+        self.directory.resolve(&local, &domain)
     }
 
     async fn authenticate(
@@ -195,24 +204,17 @@ impl Incoming {
     /// At the end of DATA a single recipient can no longer be refused; all of them together can.
     async fn screen_all(
         &self,
-        envelope: &Envelope,
+        reverse_path: &str,
+        resolved: &[(&ForwardPath, Resolution)],
         verdict: Verdict,
         from: Option<&str>,
     ) -> Result<(), Reply> {
-        let reverse_path = key_of(&envelope.reverse_path);
         let mut refusal = None;
-        for to in &envelope.recipients {
-            let (local, domain) = split(to);
-            let Resolution::Agent(route) = self.directory.resolve(&local, &domain) else {
-                return Ok(());
-            };
+        for (to, resolution) in resolved {
+            let Resolution::Agent(route) = resolution else { return Ok(()) };
             let Some(known) = self.directory.agents.get(&route.agent) else { return Ok(()) };
-            let screened = Screened {
-                reverse_path: &reverse_path,
-                recipient: &to.key(),
-                verdict: Some(verdict),
-                from,
-            };
+            let screened =
+                Screened { reverse_path, recipient: &to.key(), verdict: Some(verdict), from };
             match self.registry.accept(known.id, &screened).await {
                 Admission::Accept => return Ok(()),
                 Admission::Refuse(reason) => refusal = Some(reason),
@@ -226,16 +228,15 @@ impl Incoming {
 
     async fn recipients(
         &self,
-        envelope: &Envelope,
+        resolved: Vec<(&ForwardPath, Resolution)>,
         mail: &ReadMail,
         now: Timestamp,
     ) -> Result<Vec<ArrivalRecipient>, Reply> {
         let keys = self.directory.keys();
         let today = Day::of(now);
-        let mut recipients = Vec::with_capacity(envelope.recipients.len());
-        for to in &envelope.recipients {
-            let (local, domain) = split(to);
-            let target = self.target(&local, &domain, mail, &keys, today)?;
+        let mut recipients = Vec::with_capacity(resolved.len());
+        for (to, resolution) in resolved {
+            let target = self.target(to, resolution, mail, &keys, today)?;
             let mut pointing: Vec<Reference> = match &target.route {
                 AddressRoute::Reply(reference) | AddressRoute::ExpiredReply(reference) => {
                     vec![*reference]
@@ -265,23 +266,22 @@ impl Incoming {
 
     fn target(
         &self,
-        local: &str,
-        domain: &str,
+        to: &ForwardPath,
+        resolution: Resolution,
         mail: &ReadMail,
         keys: &KeyRing,
         today: Day,
     ) -> Result<Target, Reply> {
-        let role = |domain: &str| Target {
-            agent: self.directory.postmaster,
-            answer_from: format!(
-                "{local}@{}",
-                if domain.is_empty() { &self.directory.domains[0] } else { domain }
-            ),
-            route: AddressRoute::Role,
-            own_references: Vec::new(),
-        };
-        match self.directory.resolve(local, domain) {
-            Resolution::Postmaster { domain } | Resolution::Abuse { domain } => Ok(role(&domain)),
+        match resolution {
+            Resolution::Postmaster { domain } | Resolution::Abuse { domain } => {
+                let domain = if domain.is_empty() { &self.directory.domains[0] } else { &domain };
+                Ok(Target {
+                    agent: self.directory.postmaster,
+                    answer_from: format!("{}@{domain}", split(to).0),
+                    route: AddressRoute::Role,
+                    own_references: Vec::new(),
+                })
+            }
             Resolution::Agent(route) => {
                 let known = self.directory.agents.get(&route.agent).ok_or_else(internal)?;
                 let name = route.agent.as_str();
@@ -355,7 +355,7 @@ impl Incoming {
         references.dedup();
         Ok(Arrival {
             received_at: now,
-            network: network_of(peer.addr.ip()),
+            network: Network::of(peer.addr.ip()).to_string(),
             reverse_path,
             from,
             from_name: author.and_then(|from| from.display_name.clone()),
@@ -473,20 +473,6 @@ fn body_of(message: &[u8]) -> &[u8] {
         .windows(4)
         .position(|window| window == b"\r\n\r\n")
         .map_or(&[], |end| &message[end + 4..])
-}
-
-/// The network of an address: /24 or /64, under which newcomers are counted.
-fn network_of(ip: IpAddr) -> String {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => {
-            let [a, b, c, _] = ip.octets();
-            format!("{a}.{b}.{c}.0/24")
-        }
-        IpAddr::V6(ip) => {
-            let [a, b, c, d, ..] = ip.segments();
-            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
-        }
-    }
 }
 
 /// What a sender can quote when they ask about a mail.

@@ -264,11 +264,6 @@ impl Renderer {
         signers.insert(domain.to_owned(), signer.clone());
         Ok(signer)
     }
-
-    /// Forgets loaded keys, so that the next mail is signed with what is on disk.
-    pub fn reload_keys(&self) {
-        self.signers.lock().unwrap_or_else(|p| p.into_inner()).clear();
-    }
 }
 
 fn mailboxes(addresses: &[String]) -> anyhow::Result<Vec<Mailbox>> {
@@ -293,5 +288,74 @@ impl deliver::Clock for StoreClock {
 
     async fn sleep_until(&self, at: Timestamp) {
         self.0.clock().sleep_until(at).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use frontdesk_agents::SystemClock;
+    use frontdesk_smtp::{
+        auth::{Authenticator, dkim::DkimResult, dns::DnsConfig},
+        testing::dns::{TestDns, Zone},
+    };
+    use std::sync::Barrier;
+
+    /// Threads that ask at once: more than there are cores, so that some run into half-made keys.
+    const THREADS: usize = 16;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn mails_of_a_new_domain_rendered_side_by_side_share_one_pair_of_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Arc::new(SystemClock)).unwrap();
+        let keys = Arc::new(KeyStore::open(folder.path().join("keys")).unwrap());
+        let ring = keys.token_keys(Timestamp::now()).unwrap();
+        let (directory, _) =
+            Directory::build(&Config::default(), &HashMap::new(), &store, ring).await.unwrap();
+        let renderer = Renderer::new(Arc::new(directory), keys.clone());
+
+        let barrier = Barrier::new(THREADS);
+        let signed: Vec<Vec<u8>> = std::thread::scope(|scope| {
+            let signing: Vec<_> = (0..THREADS)
+                .map(|number| {
+                    let (renderer, barrier) = (&renderer, &barrier);
+                    scope.spawn(move || {
+                        barrier.wait();
+                        let mail = format!(
+                            "From: a@new.example\r\nTo: b@there.example\r\nSubject: {number}\r\n\r\nHello.\r\n"
+                        );
+                        let signer = renderer.signer("new.example").unwrap();
+                        signer.sign(mail.as_bytes(), Timestamp::now()).unwrap()
+                    })
+                })
+                .collect();
+            signing.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+
+        let made = std::fs::read_dir(folder.path().join("keys/dkim/new.example")).unwrap();
+        let mut made: Vec<String> =
+            made.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        made.sort();
+        let (selector, _) = keys.dkim("new.example", Timestamp::now()).unwrap();
+        let expected = ["ed25519.pem", "rsa.pem"].map(|kind| format!("{selector}.{kind}"));
+        assert_eq!(made, [vec!["current".to_owned()], expected.to_vec()].concat());
+
+        let mut zone = Zone::new();
+        for record in keys.dkim_records("new.example", &selector).unwrap() {
+            zone = zone.txt(&record.name, &record.value);
+        }
+        let dns = TestDns::start(zone).await.unwrap();
+        let config = DnsConfig { servers: vec![dns.addr()], ..DnsConfig::default() };
+        let authenticator = Authenticator::new(&config, "there.example").unwrap();
+        for mail in &signed {
+            let peer = "192.0.2.1".parse().unwrap();
+            let seen = authenticator
+                .authenticate(peer, "mx.new.example", Some("a@new.example"), mail, Timestamp::now())
+                .await;
+            let results: Vec<_> = seen.dkim.iter().map(|signature| signature.result).collect();
+            assert_eq!(results, [DkimResult::Pass, DkimResult::Pass]);
+        }
+        store.close().await;
     }
 }

@@ -42,8 +42,9 @@ const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(3600);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DnsConfig {
-    /// Name server address and port; the system's configuration if absent.
-    pub server: Option<SocketAddr>,
+    /// Addresses and ports of name servers, those of the system's configuration if there are none. The
+    /// resolver asks the quickest first and goes on to others when it gets no answer.
+    pub servers: Vec<SocketAddr>,
     /// Time for one try of one question.
     pub query_timeout: Duration,
     /// Tries beyond the first.
@@ -57,7 +58,7 @@ pub struct DnsConfig {
 impl Default for DnsConfig {
     fn default() -> Self {
         Self {
-            server: None,
+            servers: Vec::new(),
             query_timeout: Duration::from_secs(4),
             retries: 1,
             spf_deadline: Duration::from_secs(20),
@@ -220,18 +221,14 @@ impl Resolver {
     ///
     /// # Errors
     ///
-    /// If no server is given and the system's configuration cannot be read.
+    /// If no servers are given and the system's configuration cannot be read.
     pub fn new(config: &DnsConfig) -> Result<Self, super::Error> {
-        let builder = match config.server {
-            Some(address) => {
-                let mut server = NameServerConfig::udp_and_tcp(address.ip());
-                for connection in &mut server.connections {
-                    connection.port = address.port();
-                }
-                let config = ResolverConfig::from_name_servers(vec![server]);
-                Ok(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()))
-            }
-            None => TokioResolver::builder_tokio(),
+        let builder = if config.servers.is_empty() {
+            TokioResolver::builder_tokio()
+        } else {
+            let servers = config.servers.iter().map(name_server).collect();
+            let config = ResolverConfig::from_name_servers(servers);
+            Ok(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()))
         };
         let mut builder = builder.map_err(|error| super::Error::Resolver(error.to_string()))?;
         let options = builder.options_mut();
@@ -280,6 +277,14 @@ impl Resolver {
             Err(_) => (Answer::TempError("the name server cannot be reached".into()), 0),
         }
     }
+}
+
+fn name_server(address: &SocketAddr) -> NameServerConfig {
+    let mut server = NameServerConfig::udp_and_tcp(address.ip());
+    for connection in &mut server.connections {
+        connection.port = address.port();
+    }
+    server
 }
 
 /// The questions of one message: asks each once and keeps the answers.

@@ -32,7 +32,6 @@ enum Kind {
     TransferEncoding,
     From,
     Address,
-    Received,
     Other,
 }
 
@@ -125,7 +124,6 @@ fn kind(buffer: &[u8; NAME], len: usize) -> Kind {
         b"content-disposition" => Kind::ContentDisposition,
         b"content-transfer-encoding" => Kind::TransferEncoding,
         b"from" => Kind::From,
-        b"received" => Kind::Received,
         b"to" | b"cc" | b"bcc" | b"reply-to" | b"sender" | b"resent-to" | b"resent-from"
         | b"resent-bcc" | b"resent-cc" | b"resent-sender" | b"list-archive" | b"list-help"
         | b"list-id" | b"list-owner" | b"list-post" | b"list-subscribe" | b"list-unsubscribe" => {
@@ -166,7 +164,6 @@ fn field(value: &[u8], kind: Kind, outermost: bool, totals: &mut Totals) -> Resu
             }
         }
         Kind::ContentType | Kind::ContentDisposition => parameters(value)?,
-        Kind::Received if outermost => totals.structure.received += 1,
         _ => (),
     }
     Ok(())

@@ -16,7 +16,7 @@
 //!   are read by mail-parser's own field parser, so that no disagreement about quotes, comments,
 //!   continuations or encoded words can hide a boundary. `tests/guard_parser.rs` compares the two.
 //!
-//! Left out: judging content, and line lengths (the SMTP framer's business).
+//! Left out: judging content, line lengths (the SMTP framer's business), and mail loops (the session's).
 
 mod fields;
 mod scan;
@@ -60,9 +60,6 @@ pub const ENCODED_MESSAGE_DEPTH: usize = 3;
 /// Multiparts whose boundary never appears. Each makes a parser search to the end of the message;
 /// truncated originals inside bounces have one or two.
 pub const FRUITLESS_SEARCHES: usize = 8;
-/// Received fields above which a message is taken to loop. RFC 5321 section 6.3: "a large
-/// rejection threshold, normally at least 100".
-pub const RECEIVED: usize = 100;
 
 /// What the scan counted, for a message within all caps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,22 +78,12 @@ pub struct Structure {
     pub addresses: usize,
     /// Encoded words in all fields.
     pub encoded_words: usize,
-    /// `Received` fields of the outermost header, for loop detection.
-    pub received: usize,
     /// `From` fields of the outermost header; RFC 5322 section 3.6 asks for exactly one.
     pub from_headers: usize,
     /// Addresses in the `From` fields of the outermost header.
     pub from_addresses: usize,
     /// Octets read again in fruitless boundary searches.
     pub searched_twice: usize,
-}
-
-impl Structure {
-    /// Whether the message passed through more relays than a delivery needs (RFC 5321 section 6.3;
-    /// reply 554 5.4.6).
-    pub fn is_looping(&self) -> bool {
-        self.received > RECEIVED
-    }
 }
 
 /// Why a message is refused before any parser sees it. Its text is fit for an SMTP reply: printable

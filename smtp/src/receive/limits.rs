@@ -10,8 +10,9 @@
 //! Left out: reputation, blocklists, greylisting. The defaults are gentle; they stop floods.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::Hash;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 /// Entries per table before idle ones are forgotten.
@@ -133,7 +134,7 @@ pub enum Penalty {
     HangUp,
 }
 
-/// An IPv4 /24 or an IPv6 /64.
+/// An IPv4 /24 or an IPv6 /64, written with its length: `192.0.2.0/24`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Network {
     V4([u8; 3]),
@@ -151,6 +152,19 @@ impl Network {
                 let mut prefix = [0; 8];
                 prefix.copy_from_slice(&ip.octets()[..8]);
                 Self::V6(prefix)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4([a, b, c]) => write!(f, "{}/24", Ipv4Addr::new(*a, *b, *c, 0)),
+            Self::V6(prefix) => {
+                let mut octets = [0; 16];
+                octets[..8].copy_from_slice(prefix);
+                write!(f, "{}/64", Ipv6Addr::from(octets))
             }
         }
     }
@@ -401,6 +415,13 @@ mod tests {
         assert_eq!(Network::of(ip("2001:db8::1")), Network::of(ip("2001:db8:0:0:ffff::")));
         assert_ne!(Network::of(ip("2001:db8::1")), Network::of(ip("2001:db8:0:1::1")));
         assert_eq!(Network::of(ip("::ffff:192.0.2.9")), Network::of(ip("192.0.2.1")));
+    }
+
+    #[test]
+    fn a_network_is_written_with_its_length() {
+        assert_eq!(Network::of(ip("192.0.2.9")).to_string(), "192.0.2.0/24");
+        assert_eq!(Network::of(ip("::ffff:192.0.2.9")).to_string(), "192.0.2.0/24");
+        assert_eq!(Network::of(ip("2001:db8:0:7::1")).to_string(), "2001:db8:0:7::/64");
     }
 
     #[test]

@@ -99,7 +99,7 @@ async fn a_silent_name_server_ends_in_a_delay_within_the_deadline() {
     .unwrap();
     // Each try would take far longer than the deadlines allow.
     let config = DnsConfig {
-        server: Some(dns.addr()),
+        servers: vec![dns.addr()],
         query_timeout: Duration::from_secs(60),
         retries: 5,
         spf_deadline: Duration::from_millis(150),
@@ -122,6 +122,31 @@ async fn a_silent_name_server_ends_in_a_delay_within_the_deadline() {
     assert_eq!(a.dmarc.result, DmarcResult::TempError);
     assert_eq!(verdict(&a), Verdict::Unverified);
     assert!(matches!(disposition(&a, &[]), frontdesk_smtp::auth::Disposition::TempFail { .. }));
+}
+
+#[tokio::test]
+async fn a_name_server_that_is_down_is_made_up_for_by_the_next() {
+    let dns = TestDns::start(with_dmarc("v=DMARC1; p=reject")).await.unwrap();
+    // Takes questions and never answers.
+    let silent = tokio::net::UdpSocket::bind("127.0.0.2:0").await.unwrap();
+    let config = DnsConfig {
+        servers: vec![silent.local_addr().unwrap(), dns.addr()],
+        query_timeout: Duration::from_secs(20),
+        retries: 0,
+        ..DnsConfig::default()
+    };
+    let authenticator = Authenticator::new(&config, "mx.desk.example").unwrap();
+    let a = authenticator
+        .authenticate(
+            GOOD.parse().unwrap(),
+            "mail.author.example",
+            Some("ann@author.example"),
+            &signed(),
+            Timestamp::now(),
+        )
+        .await;
+    assert_eq!(a.spf_mail_from.result, SpfResult::Pass);
+    assert_eq!(a.dmarc.result, DmarcResult::Pass);
 }
 
 #[tokio::test]

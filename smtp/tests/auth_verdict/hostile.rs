@@ -70,7 +70,8 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
 /// Setting one up reads the system's certificates, so all cases share it. Never asks anybody.
 static AUTHENTICATOR: LazyLock<Authenticator> = LazyLock::new(|| {
-    let config = DnsConfig { server: Some("127.0.0.1:9".parse().unwrap()), ..DnsConfig::default() };
+    let config =
+        DnsConfig { servers: vec!["127.0.0.1:9".parse().unwrap()], ..DnsConfig::default() };
     let _entered = RUNTIME.enter();
     Authenticator::new(&config, "mx.desk.example").unwrap()
 });

@@ -60,7 +60,7 @@ impl World {
     pub async fn new(zone: Zone) -> Self {
         let dns = TestDns::start(zone).await.unwrap();
         let config = DnsConfig {
-            server: Some(dns.addr()),
+            servers: vec![dns.addr()],
             // The server answers at once; a busy machine must not look like a broken name server.
             query_timeout: Duration::from_secs(20),
             retries: 0,

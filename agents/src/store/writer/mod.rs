@@ -1,0 +1,205 @@
+//! The one writer.
+//!
+//! A thread owns the write connection. Operations wait in lanes; each round takes what is there, up
+//! to a bound, runs every operation in its own savepoint inside one transaction, commits once, and
+//! only then answers. So many mails share one fsync, one that fails takes nobody with it, and whoever
+//! is told "done" is told after the disk was.
+//!
+//! Between rounds the thread does slices of housekeeping, small enough that no accept notices.
+//!
+//! This file is the handle and its queue; the thread is in `run`, what operations are given in `tx`, and
+//! the second thread, which copies the log into the database, in `checkpoint`.
+
+mod checkpoint;
+mod run;
+mod tx;
+
+pub(crate) use tx::Tx;
+
+use super::{Result, Role, StoreError, Wakes, backup, housekeeping, open_connection};
+use crate::Clock;
+use checkpoint::Checkpoints;
+use run::Writing;
+use rusqlite::Connection;
+use std::{
+    collections::VecDeque,
+    panic::AssertUnwindSafe,
+    path::PathBuf,
+    sync::{Arc, Condvar, Mutex, MutexGuard},
+    thread::JoinHandle,
+};
+
+/// Who waits for an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// A mail session waits for its 250.
+    Accept,
+    /// Handlers, deliveries and people.
+    Turn,
+}
+
+/// How an operation ended inside its savepoint.
+struct Ran {
+    /// Why its writes must be undone, if they must.
+    error: Option<StoreError>,
+    /// Tells whoever waits. `None` means it was committed.
+    end: Box<dyn FnOnce(Option<StoreError>) + Send>,
+}
+
+/// An operation with its callback. Given an error instead of a transaction, it only passes it on.
+type Job = Box<dyn FnOnce(Result<&mut Tx<'_>>) -> Ran + Send>;
+
+/// A callback that is made exactly once: with the outcome, or with [`StoreError::Closed`] when the
+/// operation is dropped unrun.
+struct Promise<T, F: FnOnce(Result<T>)>(Option<F>, std::marker::PhantomData<fn(T)>);
+
+impl<T, F: FnOnce(Result<T>)> Promise<T, F> {
+    fn keep(mut self, outcome: Result<T>) {
+        if let Some(done) = self.0.take() {
+            done(outcome);
+        }
+    }
+}
+
+impl<T, F: FnOnce(Result<T>)> Drop for Promise<T, F> {
+    fn drop(&mut self) {
+        if let Some(done) = self.0.take() {
+            done(Err(StoreError::Closed));
+        }
+    }
+}
+
+/// The handle of the writer's thread.
+pub(crate) struct Writer {
+    queue: Arc<Queue>,
+    checkpoints: Arc<Checkpoints>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    lanes: Mutex<Lanes>,
+    changed: Condvar,
+}
+
+/// What waits. The lanes have no bound of their own: everyone who submits waits for the answer and is
+/// bounded at the door (sessions, handlers in flight, API requests).
+#[derive(Default)]
+struct Lanes {
+    accept: VecDeque<Job>,
+    turn: VecDeque<Job>,
+    backup: VecDeque<backup::Request>,
+    stopping: bool,
+}
+
+impl Lanes {
+    fn is_empty(&self) -> bool {
+        self.accept.is_empty() && self.turn.is_empty() && self.backup.is_empty()
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Writer {
+    pub fn start(
+        connection: Connection,
+        path: PathBuf,
+        clock: Arc<dyn Clock>,
+        wakes: Arc<Wakes>,
+    ) -> Result<Self> {
+        let queue = Arc::new(Queue::default());
+        let checkpoints = Arc::new(Checkpoints::default());
+        let copying = open_connection(&path, Role::Checkpointer)?;
+        let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new().name(name.into()).spawn(body).map_err(StoreError::io(&path))
+        };
+        let writing = Writing {
+            connection,
+            clock,
+            wakes,
+            queue: queue.clone(),
+            checkpoints: checkpoints.clone(),
+            pace: housekeeping::Pace::default(),
+        };
+        let writer = spawn("store-writer", Box::new(move || writing.run()))?;
+        let shared = checkpoints.clone();
+        let checkpointer =
+            spawn("store-checkpoint", Box::new(move || shared.copy_until_stopped(&copying)))?;
+        Ok(Self { queue, checkpoints, threads: Mutex::new(vec![writer, checkpointer]) })
+    }
+
+    pub fn submit<T: Send + 'static>(
+        &self,
+        lane: Lane,
+        op: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+        done: impl FnOnce(Result<T>) + Send + 'static,
+    ) {
+        let done = Promise(Some(done), std::marker::PhantomData);
+        let job: Job = Box::new(move |tx| {
+            let ran = tx.and_then(|tx| {
+                // One operation with a bug is one failed operation, not the end of the writer.
+                std::panic::catch_unwind(AssertUnwindSafe(|| op(tx))).unwrap_or_else(|_| {
+                    Err(StoreError::Corrupt("an operation panicked; the log says where".into()))
+                })
+            });
+            match ran {
+                Ok(value) => Ran {
+                    error: None,
+                    end: Box::new(move |failure| done.keep(failure.map_or(Ok(value), Err))),
+                },
+                Err(error) => Ran {
+                    error: Some(error.clone()),
+                    end: Box::new(move |_| done.keep(Err(error))),
+                },
+            }
+        });
+        let mut lanes = self.queue.lock();
+        if lanes.stopping {
+            drop(lanes);
+            drop(job);
+            return;
+        }
+        match lane {
+            Lane::Accept => lanes.accept.push_back(job),
+            Lane::Turn => lanes.turn.push_back(job),
+        }
+        drop(lanes);
+        self.queue.changed.notify_one();
+    }
+
+    pub fn back_up(&self, request: backup::Request) {
+        let mut lanes = self.queue.lock();
+        if !lanes.stopping {
+            lanes.backup.push_back(request);
+        }
+        drop(lanes);
+        self.queue.changed.notify_one();
+    }
+
+    pub fn stop(&self) {
+        self.queue.lock().stopping = true;
+        self.queue.changed.notify_all();
+        *self.checkpoints.lock() = true;
+        self.checkpoints.stopped.notify_all();
+        let threads: Vec<_> =
+            self.threads.lock().unwrap_or_else(|p| p.into_inner()).drain(..).collect();
+        for thread in threads {
+            if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
+                tracing::error!("a thread of the store panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests;
