@@ -36,7 +36,7 @@ layer() {
 layer frontdesk-smtp normal,build,dev
 layer frontdesk-agents normal,build,dev
 layer frontdesk-voice normal,build,dev
-layer frontdesk-router normal,build,dev frontdesk-smtp frontdesk-agents
+layer frontdesk-router normal,build,dev frontdesk-smtp frontdesk-agents frontdesk-voice
 layer frontdesk normal,build frontdesk-router
 
 exit "$failed"

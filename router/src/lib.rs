@@ -4,7 +4,9 @@
 //! - [`config`]: the settings in `frontdesk.toml`;
 //! - [`address`], [`token`], [`keys`]: the address grammar and what makes an address ours alone;
 //! - [`directory`]: the configured agents, as addresses, rules and behaviour;
+//! - [`engines`]: what hears and speaks in calls, and what stands in for it;
 //! - [`mail`]: both directions of mail;
+//! - [`models`]: speech models, downloaded and checked;
 //! - [`http`]: the API, health and metrics;
 //! - [`desk`]: an open installation and [`desk::Desk::serve`], the wiring in reading order.
 
@@ -14,9 +16,11 @@ pub mod bench;
 pub mod config;
 pub mod desk;
 pub mod directory;
+pub mod engines;
 pub mod http;
 pub mod keys;
 pub mod mail;
+pub mod models;
 pub mod token;
 
 pub use desk::{Desk, Frontdesk, Running};

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use frontdesk_agents::{admission::InstancePolicy, gate::Approval};
 use frontdesk_router::config::{
-    AgentConfig, Config, ConfigErrors, LogFormat, known_keys, reachable,
+    AgentConfig, Config, ConfigErrors, LogFormat, Talk, known_keys, reachable,
 };
+use frontdesk_router::models::Mirror;
 
 const EXAMPLE: &str = include_str!("../../frontdesk.example.toml");
 
@@ -170,4 +171,162 @@ fn a_machine_reaches_its_own_listener_on_any_address_by_loopback() {
     ] {
         assert_eq!(reachable(listen.parse().unwrap()), reached.parse().unwrap());
     }
+}
+
+#[test]
+fn without_voice_settings_english_is_heard_and_spoken_on_this_machine() {
+    let config = Config::default();
+    let calls = config.voice.calls_of(&config.agents[0]);
+    assert_eq!(calls.stt.to_string(), "whisper:base.en");
+    assert_eq!(calls.stt_fallback.map(String::from).as_deref(), Some("pocketsphinx:en-us"));
+    assert_eq!(calls.tts.to_string(), "flite:slt");
+    assert_eq!(calls.language.as_deref(), Some("en"));
+    assert!(!calls.record);
+    assert_eq!(config.agents[0].talk, Talk::Staff);
+    assert_eq!(config.models_dir(), Path::new("data/models"));
+    assert_eq!(config.engine_settings().whisper.models_dir, Some("data/models".into()));
+}
+
+#[test]
+fn voice_settings_read_as_they_say() {
+    let config = parse(
+        r#"
+        [voice]
+        stt = "whisper:mine"
+        stt_fallback = "none"
+        tts = "openai:gpt-4o-mini-tts/alloy"
+        allow_stt = ["deepgram:nova-3"]
+        allow_tts = ["flite:kal16", "espeak:de"]
+        language = "auto"
+        max_calls = 7
+        max_calls_per_user = 1
+        max_call_length = "5m"
+        record = true
+        announcement = "We record this."
+        models_mirror = "mirror"
+        library_dir = "lib"
+        espeak = "espeak"
+
+        [voice.whisper]
+        models_dir = "models"
+        files = { mine = "own/mine.bin", "small.de" = "/srv/small.bin" }
+        threads = 3
+        slots = 2
+
+        [voice.pocketsphinx]
+        sessions = 5
+
+        [voice.openai]
+        base_url = "http://127.0.0.1:8000/v1/"
+        pcm_rate = 16000
+
+        [[agent]]
+        name = "support"
+        talk = "public"
+        about = "Orders and repairs."
+        greeting = "Good day."
+        stt = "deepgram:nova-3"
+        record = false
+
+        [[agent]]
+        name = "quiet"
+        talk = "off"
+        greeting = ""
+        "#,
+        &[],
+    )
+    .unwrap();
+    let voice = &config.voice;
+    assert_eq!(voice.max_calls, 7);
+    assert_eq!(voice.max_calls_per_user, 1);
+    assert_eq!(voice.max_call_length, Duration::from_secs(300));
+    assert_eq!(voice.announcement, "We record this.");
+    assert_eq!(voice.models_mirror, Some(Mirror::Folder("mirror".into())));
+    assert_eq!(voice.allow_tts.len(), 2);
+    let engines = config.engine_settings();
+    assert_eq!(engines.whisper.models_dir, Some("models".into()));
+    assert_eq!(engines.whisper.files["mine"], Path::new("own/mine.bin"));
+    assert_eq!(engines.whisper.files["small.de"], Path::new("/srv/small.bin"));
+    assert_eq!((engines.whisper.threads, engines.whisper.slots), (Some(3), Some(2)));
+    assert_eq!(engines.pocketsphinx.sessions, Some(5));
+    assert_eq!(engines.openai.base.as_deref(), Some("http://127.0.0.1:8000/v1"));
+    assert_eq!(engines.library_dir, Some("lib".into()));
+    assert_eq!(engines.espeak, Some("espeak".into()));
+
+    let [support, quiet] = &config.agents[..] else { panic!("two agents") };
+    assert_eq!((support.talk, quiet.talk), (Talk::Public, Talk::Off));
+    assert_eq!(support.about.as_deref(), Some("Orders and repairs."));
+    assert_eq!(
+        (support.greeting.as_deref(), quiet.greeting.as_deref()),
+        (Some("Good day."), Some(""))
+    );
+    let calls = voice.calls_of(support);
+    assert_eq!(calls.stt.to_string(), "deepgram:nova-3");
+    assert_eq!((calls.stt_fallback, calls.language, calls.record), (None, None, false));
+    let calls = voice.calls_of(quiet);
+    assert_eq!((calls.stt.to_string().as_str(), calls.record), ("whisper:mine", true));
+}
+
+#[test]
+fn another_language_brings_engines_that_know_it() {
+    let config = parse(
+        "[voice]\nlanguage = \"de-CH\"\n[[agent]]\nname = \"a\"\n[[agent]]\nname = \"b\"\nlanguage = \"en\"\n",
+        &[],
+    )
+    .unwrap();
+    let [german, english] = &config.agents[..] else { panic!("two agents") };
+    let german = config.voice.calls_of(german);
+    assert_eq!(german.stt.to_string(), "whisper:base");
+    assert_eq!((german.stt_fallback, german.tts.to_string().as_str()), (None, "espeak:de"));
+    // Whisper's model for every language hears English, too; espeak's German voice does not speak it.
+    let english = config.voice.calls_of(english);
+    assert_eq!(english.stt.to_string(), "whisper:base");
+    assert_eq!(english.tts.to_string(), "flite:slt");
+
+    let config = parse("[[agent]]\nname = \"b\"\nlanguage = \"fr\"\n", &[]).unwrap();
+    let french = config.voice.calls_of(&config.agents[0]);
+    assert_eq!(french.stt.to_string(), "whisper:base");
+    assert_eq!((french.stt_fallback, french.tts.to_string().as_str()), (None, "espeak:fr"));
+}
+
+#[test]
+fn keys_of_services_come_from_the_environment_or_a_file_and_are_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("deepgram");
+    std::fs::write(&file, "dg-7\n").unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let read = |text: &str, variable: &'static str| {
+        let env = move |name: &str| (name == variable).then(|| "sk-hush".to_owned());
+        Config::parse(text, Path::new("f"), folder.path(), &[], &env)
+    };
+    let text = "[voice.deepgram]\nkey_file = \"deepgram\"\n";
+    let engines = read(text, "FRONTDESK_OPENAI_KEY").unwrap().engine_settings();
+    assert_eq!(engines.openai.key, Some("sk-hush".to_owned().into()));
+    assert_eq!(engines.deepgram.key, Some("dg-7".to_owned().into()));
+    assert!(!format!("{engines:?}").contains("hush"));
+
+    let error = read(text, "FRONTDESK_DEEPGRAM_KEY").unwrap_err().to_string();
+    assert!(error.contains("`key_file` and FRONTDESK_DEEPGRAM_KEY are both set"), "{error}");
+}
+
+#[test]
+fn a_manifest_adds_models_that_can_be_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |json: &str| {
+        std::fs::write(folder.path().join("models.json"), json).unwrap();
+        let text = "[voice]\nstt = \"whisper:mine\"\nmodels_manifest = \"models.json\"\n";
+        Config::parse(text, Path::new("f"), folder.path(), &[], &|_| None)
+    };
+    let model = format!(
+        r#"{{"mine": {{"file": "mine.bin", "url": "https://h/m", "size": 7, "sha256": "{}"}}}}"#,
+        "0".repeat(64)
+    );
+    let config = read(&model).unwrap();
+    assert_eq!(config.voice.models.get("mine").unwrap().size, 7);
+    assert!(config.voice.models.get("base.en").is_some());
+    let error = read("[]").unwrap_err().to_string();
+    assert!(
+        error.contains("f:3:19: `models_manifest`: the model manifest is not usable"),
+        "{error}"
+    );
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Frontdesk, Running,
-    config::{AgentConfig, Config, RECEPTIONIST, RECEPTIONIST_REPLY},
+    config::{AgentConfig, Config, RECEPTIONIST},
 };
 use anyhow::{Context as _, ensure};
 use frontdesk_agents::{
@@ -326,14 +326,12 @@ fn config(data: &Path, dns: SocketAddr, kind: &str, connections: usize) -> Confi
     config.limits.replies_per_correspondent_per_day = u32::MAX;
     config.limits.replies_per_agent_per_day = u32::MAX;
     config.agents = vec![AgentConfig {
-        name: "bench".into(),
         display_name: "Bench".into(),
         addresses: vec![super::mails::RECIPIENT.into()],
         kind: kind.into(),
         instance: InstancePolicy::Contact,
         approval: Some(Approval::None),
-        owner: None,
-        reply: RECEPTIONIST_REPLY.into(),
+        ..AgentConfig::receptionist("bench")
     }];
     config
 }

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::error::At;
+use super::quantity::show_size;
 use super::settings::Secret;
 use super::walk::Report;
 
@@ -16,6 +17,15 @@ const WORLD_READABLE: u32 = 0o004;
 const SECRET_MIN: usize = 16;
 /// Larger than any secret; a secret file is read whole.
 const SECRET_FILE_MAX: u64 = 64 * 1024;
+
+/// What a secret is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SecretKind {
+    /// Ours to choose, so that nobody else can guess it.
+    Token,
+    /// Somebody else's, of whatever length they gave it.
+    Key,
+}
 
 /// Looks at files relative to the folder of the config file.
 pub(super) struct Files<'a> {
@@ -48,35 +58,47 @@ impl Files<'_> {
     }
 
     /// A secret kept in a file of its own: its text without surrounding white space.
-    pub fn secret(&self, report: &Report<'_>, key: &str, at: &At<PathBuf>) -> Option<Secret> {
+    pub fn secret(
+        &self,
+        report: &Report<'_>,
+        key: &str,
+        at: &At<PathBuf>,
+        kind: SecretKind,
+    ) -> Option<Secret> {
         let path = self.resolve(&at.value);
-        let metadata = match metadata(&path) {
-            Ok(metadata) => metadata,
-            Err(error) => {
-                not_there(report, &at.span, key, &path, &error);
+        if let Ok(metadata) = metadata(&path) {
+            self.warn_if_world_readable(report, key, &at.span, &path, &metadata);
+        }
+        let text = self.text(report, key, at, SECRET_FILE_MAX)?;
+        secret(&text, kind)
+            .map_err(|why| {
+                report.problem(&at.span, format!("`{key}`: the secret in {} {why}", show(&path)));
+            })
+            .ok()
+    }
+
+    /// The text of a file of at most `max` octets.
+    pub fn text(
+        &self,
+        report: &Report<'_>,
+        key: &str,
+        at: &At<PathBuf>,
+        max: u64,
+    ) -> Option<String> {
+        let path = self.resolve(&at.value);
+        let text = match metadata(&path) {
+            Ok(metadata) if metadata.len() > max => {
+                let allowed = show_size(max);
+                report.problem(
+                    &at.span,
+                    format!("`{key}`: {} is larger than {allowed}.", show(&path)),
+                );
                 return None;
             }
+            Ok(_) => std::fs::read_to_string(&path),
+            Err(error) => Err(error),
         };
-        self.warn_if_world_readable(report, key, &at.span, &path, &metadata);
-        if metadata.len() > SECRET_FILE_MAX {
-            report
-                .problem(&at.span, format!("`{key}`: {} is too large for a secret.", show(&path)));
-            return None;
-        }
-        match std::fs::read_to_string(&path) {
-            Ok(text) => match secret(&text) {
-                Ok(secret) => Some(secret),
-                Err(why) => {
-                    report
-                        .problem(&at.span, format!("`{key}`: the secret in {} {why}", show(&path)));
-                    None
-                }
-            },
-            Err(error) => {
-                not_there(report, &at.span, key, &path, &error);
-                None
-            }
-        }
+        text.map_err(|error| not_there(report, &at.span, key, &path, &error)).ok()
     }
 
     fn warn_if_world_readable(
@@ -100,12 +122,12 @@ impl Files<'_> {
 }
 
 /// A secret's text, or the end of a sentence about it that does not give it away.
-pub(super) fn secret(text: &str) -> Result<Secret, String> {
+pub(super) fn secret(text: &str, kind: SecretKind) -> Result<Secret, String> {
     let text = text.trim();
     if text.is_empty() {
         return Err("is empty.".into());
     }
-    if text.chars().count() < SECRET_MIN {
+    if kind == SecretKind::Token && text.chars().count() < SECRET_MIN {
         return Err(format!(
             "has fewer than {SECRET_MIN} characters. Make one with: openssl rand -hex 32"
         ));

@@ -3,6 +3,7 @@
 //! - [`settings`](Config) holds the typed result, with the meaning and default of every key;
 //! - `walk` goes over the parsed file with getters that note mistakes and go on;
 //! - `read` turns sections into settings, `names`, `quantity` and `files` check single values;
+//! - `voice` is all of that for `[voice]` and what an agent's calls need;
 //! - `check` compares values with each other.
 //!
 //! What always holds: either a complete [`Config`] or every mistake at once, each with its place,
@@ -20,6 +21,7 @@ mod quantity;
 mod read;
 mod settings;
 mod suggest;
+mod voice;
 mod walk;
 
 use std::path::{Path, PathBuf};
@@ -32,6 +34,7 @@ pub use settings::{
     RECEPTIONIST, RECEPTIONIST_REPLY, REPLY_PLACEHOLDERS, Secret, ServerConfig, SmtpConfig,
     TlsFiles, reachable,
 };
+pub use voice::{ANNOUNCEMENT, ANY_LANGUAGE, CallSettings, Talk, VoiceConfig};
 
 use files::Files;
 use read::Surroundings;

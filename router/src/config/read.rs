@@ -10,15 +10,16 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use super::error::At;
-use super::files::{self, Files};
+use super::files::{self, Files, SecretKind};
 use super::names;
 use frontdesk_agents::{admission::InstancePolicy, gate::Approval};
 
 use super::settings::{
     AgentConfig, Config, DnsConfig, HttpConfig, Limits, LogFormat, MailConfig, Mode, RECEPTIONIST,
-    REPLY_PLACEHOLDERS, ServerConfig, SmtpConfig, TlsFiles,
+    REPLY_PLACEHOLDERS, Secret, ServerConfig, SmtpConfig, TlsFiles,
 };
 use super::suggest::nearest;
+use super::voice::{self, VoiceConfig};
 use super::walk::{Report, Section, or};
 
 /// The environment variable that holds `[http]`'s metrics token.
@@ -71,9 +72,10 @@ pub(super) fn config(
     let http = http(report.section(root, "http"), around, &mut places);
     let dns = dns(report.section(root, "dns"));
     let limits = limits(report.section(root, "limits"), &mut places);
-    let agents = agents(report, root, around, &mail, &mut places);
+    let voice = voice::voice(report.section(root, "voice"), around);
+    let agents = agents(report, root, around, (&mail, &voice), &mut places);
     report.finish_root(root);
-    (Config { server, smtp, http, dns, mail, limits, agents }, places)
+    (Config { server, smtp, http, dns, mail, limits, voice, agents }, places)
 }
 
 fn server(
@@ -202,23 +204,14 @@ fn http(
                 .map_err(|why| report.problem(&at.span, format!("`public_origin`: {why}")))
                 .ok()
         });
-    let file = section.path("metrics_token_file", "\"/run/secrets/metrics_token\"");
-    let from_file =
-        file.as_ref().and_then(|at| around.files.secret(report, "metrics_token_file", at));
-    let from_environment = (around.env)(METRICS_TOKEN).filter(|text| !text.is_empty());
-    let from_environment = match (from_environment, &file) {
-        (Some(_), Some(file)) => {
-            report.problem(
-                &file.span,
-                format!("`metrics_token_file` and {METRICS_TOKEN} are both set. Keep one."),
-            );
-            None
-        }
-        (Some(text), None) => files::secret(&text)
-            .map_err(|why| report.problem_outside(format!("the secret in {METRICS_TOKEN} {why}")))
-            .ok(),
-        (None, _) => None,
-    };
+    let metrics_token = secret(
+        &section,
+        around,
+        "metrics_token_file",
+        "\"/run/secrets/metrics_token\"",
+        METRICS_TOKEN,
+        SecretKind::Token,
+    );
     section.refuse(
         "metrics_token",
         &format!(
@@ -227,7 +220,36 @@ fn http(
         ),
     );
     section.finish(&["metrics_token"]);
-    HttpConfig { listen, public_origin, metrics_token: from_file.or(from_environment) }
+    HttpConfig { listen, public_origin, metrics_token }
+}
+
+/// A secret from a file of its own or from the environment.
+pub(super) fn secret(
+    section: &Section<'_, '_, '_>,
+    around: &Surroundings<'_>,
+    file_key: &'static str,
+    example: &str,
+    variable: &str,
+    kind: SecretKind,
+) -> Option<Secret> {
+    let report = section.report();
+    let file = section.path(file_key, example);
+    let from_file = file.as_ref().and_then(|at| around.files.secret(report, file_key, at, kind));
+    let from_environment = (around.env)(variable).filter(|text| !text.is_empty());
+    let from_environment = match (from_environment, &file) {
+        (Some(_), Some(file)) => {
+            report.problem(
+                &file.span,
+                format!("`{file_key}` and {variable} are both set. Keep one."),
+            );
+            None
+        }
+        (Some(text), None) => files::secret(&text, kind)
+            .map_err(|why| report.problem_outside(format!("the secret in {variable} {why}")))
+            .ok(),
+        (None, _) => None,
+    };
+    from_file.or(from_environment)
 }
 
 fn dns(section: Section<'_, '_, '_>) -> DnsConfig {
@@ -349,7 +371,7 @@ fn agents(
     report: &Report<'_>,
     root: &DeTable<'_>,
     around: &Surroundings<'_>,
-    mail: &MailConfig,
+    (mail, voice): (&MailConfig, &VoiceConfig),
     places: &mut Places,
 ) -> Vec<AgentConfig> {
     let sections = report.sections(root, "agent");
@@ -357,14 +379,15 @@ fn agents(
         places.agents.push(AgentPlaces { name: 0..0, addresses: Vec::new(), owner: None });
         return vec![AgentConfig::hello(&mail.domains)];
     }
-    sections.into_iter().filter_map(|section| agent(section, around, mail, places)).collect()
+    let read = |section| agent(section, around, (mail, voice), places);
+    sections.into_iter().filter_map(read).collect()
 }
 
 /// An agent with all that could be read of it; none without a usable name.
 fn agent(
     section: Section<'_, '_, '_>,
     around: &Surroundings<'_>,
-    mail: &MailConfig,
+    (mail, voice): (&MailConfig, &VoiceConfig),
     places: &mut Places,
 ) -> Option<AgentConfig> {
     let report = section.report();
@@ -412,6 +435,7 @@ fn agent(
         }
     });
     let reply = reply(&section, &kind);
+    let calls = voice::agent_calls(&section, voice);
     section.finish(&[]);
 
     let name = name?;
@@ -434,6 +458,13 @@ fn agent(
         approval,
         owner: owner.map(|at| at.value),
         reply: reply.unwrap_or(default.reply),
+        talk: calls.talk.unwrap_or(default.talk),
+        about: calls.about,
+        greeting: calls.greeting,
+        stt: calls.stt,
+        tts: calls.tts,
+        language: calls.language,
+        record: calls.record,
         name,
     })
 }

@@ -4,7 +4,9 @@
 //! addresses are lower-case ASCII (IDNA A-labels), every agent address lies in a listed domain and
 //! belongs to one agent, listeners do not clash, and the files that are named exist.
 
+use super::voice::{Talk, VoiceConfig};
 use frontdesk_agents::{admission::InstancePolicy, gate::Approval};
+use frontdesk_voice::engine::EngineName;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -28,6 +30,8 @@ pub struct Config {
     pub mail: MailConfig,
     /// `[limits]`: brakes on automatic mail and on what strangers can make us keep.
     pub limits: Limits,
+    /// `[voice]`: calls, and what hears and speaks in them.
+    pub voice: VoiceConfig,
     /// `[[agent]]`: who answers. Never empty.
     pub agents: Vec<AgentConfig>,
 }
@@ -302,6 +306,20 @@ pub struct AgentConfig {
     pub owner: Option<String>,
     /// Receptionist only: what it answers. `{reference}`, `{subject}` and `{agent}` are filled in.
     pub reply: String,
+    /// Who may talk to it in the browser. Default: staff.
+    pub talk: Talk,
+    /// One line that its talk page shows below its name. Default: none.
+    pub about: Option<String>,
+    /// What it says when a call begins; empty for nothing. Default: none given, and the kind decides.
+    pub greeting: Option<String>,
+    /// What hears its callers. Default: as under `[voice]`; see [`VoiceConfig::calls_of`].
+    pub stt: Option<EngineName>,
+    /// What speaks for it. Default: as under `[voice]`.
+    pub tts: Option<EngineName>,
+    /// What is spoken in its calls. Default: as under `[voice]`.
+    pub language: Option<String>,
+    /// Whether its calls are recorded. Default: as under `[voice]`.
+    pub record: Option<bool>,
 }
 
 impl AgentConfig {
@@ -329,7 +347,7 @@ impl AgentConfig {
     }
 
     /// A receptionist with every setting but the addresses, of which it has none.
-    pub(super) fn receptionist(name: &str) -> Self {
+    pub(crate) fn receptionist(name: &str) -> Self {
         Self {
             name: name.into(),
             display_name: name.into(),
@@ -339,6 +357,13 @@ impl AgentConfig {
             approval: None,
             owner: None,
             reply: RECEPTIONIST_REPLY.into(),
+            talk: Talk::Staff,
+            about: None,
+            greeting: None,
+            stt: None,
+            tts: None,
+            language: None,
+            record: None,
         }
     }
 }
@@ -365,6 +390,7 @@ impl Default for Config {
             http: HttpConfig::default(),
             dns: DnsConfig::default(),
             limits: Limits::default(),
+            voice: VoiceConfig::default(),
             agents: vec![AgentConfig::hello(&mail.domains)],
             mail,
         }

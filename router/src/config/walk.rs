@@ -82,8 +82,16 @@ impl<'t> Report<'t> {
         root: &'a DeTable<'i>,
         name: &'static str,
     ) -> Section<'a, 'i, 't> {
+        self.section_at(name, root.get(name))
+    }
+
+    fn section_at<'a, 'i>(
+        &'a self,
+        name: &'static str,
+        value: Option<&'a Spanned<DeValue<'i>>>,
+    ) -> Section<'a, 'i, 't> {
         self.known.borrow_mut().entry(name).or_default();
-        let (table, span) = match root.get(name) {
+        let (table, span) = match value {
             None => (None, 0..0),
             Some(value) => match value.get_ref() {
                 DeValue::Table(table) => (Some(table), value.span()),
@@ -174,6 +182,10 @@ impl<'t> Report<'t> {
             .map(|(name, _)| header(name))
             .collect();
         if section.is_empty() {
+            let inner = known.keys().find(|name| inside(name).is_some_and(|(_, last)| last == key));
+            if let Some(inner) = inner {
+                return format!("there is no section `{key}`. Did you mean {}?", header(inner));
+            }
             return match nearest(key, known.keys().copied()) {
                 Some(near) => {
                     format!("there is no section `{key}`. Did you mean {}?", header(near))
@@ -189,7 +201,14 @@ impl<'t> Report<'t> {
         }
         let here = header(section);
         let keys = known.get(section).into_iter().flatten().copied();
-        match nearest(key, keys.clone()) {
+        let inner = || {
+            let sections = known.keys().filter_map(|name| inside(name));
+            sections.filter(|(outer, _)| outer == section).map(|(_, last)| last)
+        };
+        match nearest(key, keys.clone().chain(inner())) {
+            Some(near) if inner().any(|last| last == near) => {
+                format!("{here} has no key `{key}`. Did you mean [{section}.{near}]?")
+            }
             Some(near) => format!("{here} has no key `{key}`. Did you mean `{near}`?"),
             None if !elsewhere.is_empty() => {
                 format!("{here} has no key `{key}`. It belongs under {}.", or(&elsewhere))
@@ -218,6 +237,12 @@ impl<'a, 'i, 't> Section<'a, 'i, 't> {
 
     pub fn report(&self) -> &'a Report<'t> {
         self.report
+    }
+
+    /// A section inside this one, by its whole name: `voice.whisper`.
+    pub fn subsection(&self, name: &'static str) -> Section<'a, 'i, 't> {
+        let key = inside(name).map_or(name, |(_, last)| last);
+        self.report.section_at(name, self.table.and_then(|table| table.get(key)))
     }
 
     /// Text. `example` is a value that would do, as it is written in the file.
@@ -394,6 +419,28 @@ impl<'a, 'i, 't> Section<'a, 'i, 't> {
         Some(At::new(PathBuf::from(found.value), found.span))
     }
 
+    /// Paths by names of the operator's choice: `{ name = "path" }`.
+    pub fn paths(&self, key: &'static str, example: &str) -> Vec<(String, At<PathBuf>)> {
+        let Some(value) = self.take(key) else { return Vec::new() };
+        let Some(table) = value.get_ref().as_table() else {
+            self.wrong::<()>(key, value, "names with their paths", example);
+            return Vec::new();
+        };
+        let mut paths = Vec::new();
+        for (name, path) in table.iter() {
+            match path.get_ref() {
+                DeValue::String(text) if !text.is_empty() => {
+                    let at = At::new(PathBuf::from(text.to_string()), path.span());
+                    paths.push((name.get_ref().to_string(), at));
+                }
+                _ => {
+                    self.wrong::<()>(key, path, "names with their paths in quotes", example);
+                }
+            }
+        }
+        paths
+    }
+
     /// Whether the key is there, readable or not.
     pub fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(key))
@@ -424,8 +471,11 @@ impl<'a, 'i, 't> Section<'a, 'i, 't> {
         let Some(table) = self.table else { return };
         for (key, _) in table.iter() {
             let key_name = key.get_ref().as_ref();
+            let is_section =
+                || known.keys().any(|name| inside(name) == Some((self.name, key_name)));
             if known.get(self.name).is_some_and(|keys| keys.contains(key_name))
                 || refused.contains(&key_name)
+                || is_section()
             {
                 continue;
             }
@@ -462,6 +512,11 @@ impl<'a, 'i, 't> Section<'a, 'i, 't> {
         self.report.problem(&value.span(), message);
         None
     }
+}
+
+/// `voice.whisper` as the section it is in and its name there.
+fn inside(section: &'static str) -> Option<(&'static str, &'static str)> {
+    section.rsplit_once('.')
 }
 
 /// `[smtp]`, or `[[agent]]` for what can occur several times.

@@ -5,6 +5,7 @@
 //! metrics for loopback or a token. The API gets a network side of its own once it has users.
 
 mod api;
+pub mod pages;
 mod problem;
 pub mod tls;
 mod views;

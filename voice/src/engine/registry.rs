@@ -16,7 +16,7 @@ use std::{
 };
 
 /// What the operator says about engines. Everything has a default.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Where the system's speech libraries are; the system's own search path if not given.
@@ -34,7 +34,7 @@ pub struct Settings {
 }
 
 /// What the operator says about PocketSphinx.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SphinxSettings {
     /// Where its models are; `/usr/share/pocketsphinx/model` if not given.
@@ -48,7 +48,7 @@ pub struct SphinxSettings {
 }
 
 /// What the operator says about Whisper.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WhisperSettings {
     /// Where `frontdesk models pull` puts models; `models` in the data directory, as the program sets it.
@@ -64,7 +64,7 @@ pub struct WhisperSettings {
 }
 
 /// What the operator says about OpenAI, or a server with its audio API.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OpenAiSettings {
     /// Its address, with the version; `https://api.openai.com/v1` if not given.
@@ -76,7 +76,7 @@ pub struct OpenAiSettings {
 }
 
 /// What the operator says about Deepgram.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeepgramSettings {
     /// Its address; `wss://api.deepgram.com/v1/listen` if not given.
@@ -102,7 +102,17 @@ impl Job {
         }
     }
 
-    fn families(self) -> &'static str {
+    /// The families of engines that can do it.
+    #[must_use]
+    pub fn families(self) -> &'static [&'static str] {
+        match self {
+            Self::Listen => &["whisper", "pocketsphinx", "openai", "deepgram"],
+            Self::Speak => &["flite", "espeak", "openai"],
+        }
+    }
+
+    /// The same as words of a sentence.
+    fn listed(self) -> &'static str {
         match self {
             Self::Listen => "whisper, pocketsphinx, openai and deepgram",
             Self::Speak => "flite, espeak and openai",
@@ -355,12 +365,17 @@ impl Registry {
 
 #[cfg(feature = "remote")]
 fn no_key(name: &EngineName, service: &str) -> Error {
+    let family = name.family();
     Error::Missing {
         what: format!("there is no key for {service}"),
-        fix: format!("set `key` of the {} engine", name.family()),
+        fix: format!(
+            "put it in a file and name that under [voice.{family}] as key_file, or set \
+             FRONTDESK_{}_KEY",
+            family.to_ascii_uppercase()
+        ),
     }
 }
 
 fn unknown(name: &EngineName, job: Job) -> Error {
-    Error::Unknown { name: name.clone(), job: job.verb(), known: job.families() }
+    Error::Unknown { name: name.clone(), job: job.verb(), known: job.listed() }
 }
