@@ -65,6 +65,20 @@ ids! {
     ScheduleId,
     /// One call, from the moment it is answered.
     CallId,
+    /// A person who signs in.
+    UserId,
+    /// One browser that a user is signed in with.
+    SessionId,
+    /// What a program shows to be let in.
+    TokenId,
+    /// A mail that a person has begun to write.
+    DraftId,
+    /// An address that is told what happens.
+    WebhookId,
+    /// One event on its way to one webhook.
+    WebhookDeliveryId,
+    /// A change that can be taken back.
+    UndoId,
 }
 
 /// The random reference of one outgoing mail that its tokens carry. Unique, 64 bits, stored as the

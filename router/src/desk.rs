@@ -90,6 +90,8 @@ pub struct Desk {
     pub keys: Arc<KeyStore>,
     pub renderer: Arc<Renderer>,
     pub metrics: PrometheusHandle,
+    /// What HTTP remembers between requests.
+    pub front: http::Front,
     registry: Registry,
 }
 
@@ -120,6 +122,7 @@ impl Desk {
             keys,
             renderer,
             metrics: recorder()?,
+            front: http::Front::default(),
             registry,
         })
     }
@@ -127,6 +130,11 @@ impl Desk {
     /// The API, as the local operator may use it.
     pub fn api(self: &Arc<Self>) -> axum::Router {
         http::local(self.clone())
+    }
+
+    /// The names and pages that are ours.
+    pub fn origins(&self) -> http::origin::Origins {
+        self.front.origins(&self.config.http)
     }
 
     /// Starts everything and returns once mail can come in.
@@ -163,10 +171,15 @@ impl Desk {
         let control = http::bind_control(&config.server.control_socket())?;
         let mut serving =
             vec![tokio::spawn(serve_control(control, desk.api(), until_stopped(stopped.clone())))];
-        let mut http_addresses = Vec::new();
+        let mut listeners = Vec::new();
         for address in &config.http.listen {
-            let listener = bind(*address, "http.listen").await?;
-            http_addresses.push(listener.local_addr()?);
+            listeners.push(bind(*address, "http.listen").await?);
+        }
+        let http_addresses =
+            listeners.iter().map(TcpListener::local_addr).collect::<std::io::Result<Vec<_>>>()?;
+        desk.front.listens_on(&http_addresses);
+        let signin_link = http::first_owner(&desk).await?;
+        for listener in listeners {
             let service =
                 http::public(desk.clone()).into_make_service_with_connect_info::<SocketAddr>();
             let stopping = until_stopped(stopped.clone());
@@ -210,6 +223,7 @@ impl Desk {
             desk: desk.clone(),
             smtp: smtp_addresses,
             http: http_addresses,
+            signin_link,
             stop,
             runtime,
             sessions,
@@ -226,6 +240,8 @@ pub struct Running {
     pub smtp: Vec<SocketAddr>,
     /// Where HTTP is served.
     pub http: Vec<SocketAddr>,
+    /// Lets the first owner in, once. Only at the first start.
+    pub signin_link: Option<String>,
     stop: watch::Sender<bool>,
     runtime: Runtime,
     sessions: Vec<JoinHandle<()>>,

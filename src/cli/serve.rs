@@ -62,6 +62,9 @@ fn greet(running: &frontdesk_router::Running) {
     for address in &running.http {
         println!("  health   http://{}/healthz", reachable(*address));
     }
+    if let Some(link) = &running.signin_link {
+        println!("  sign in  {link}");
+    }
     for agent in &config.agents {
         println!("  agent    {} ({})", agent.addresses.join(", "), agent.kind);
     }

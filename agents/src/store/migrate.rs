@@ -1,37 +1,43 @@
 //! Bringing the schema up to date.
 //!
-//! Migrations are numbered files that are never edited once released; a database remembers how many
-//! it has seen in `user_version`. Each runs in a transaction of its own, so a crash leaves the
-//! version before or the version after.
+//! Migrations are numbered files that are never edited once released; a database remembers the number
+//! of the last one it has seen in `user_version`. Each runs in a transaction of its own, so a crash
+//! leaves the version before or the version after.
 
 use super::{Result, StoreError};
 use rusqlite::Connection;
 
-/// All migrations, oldest first. New columns are added; meanings are never changed.
-const MIGRATIONS: &[(&str, &str)] = &[
-    ("0001_history", include_str!("migrations/0001_history.sql")),
-    ("0002_calls", include_str!("migrations/0002_calls.sql")),
+/// All migrations by number, oldest first. New columns are added; meanings are never changed.
+const MIGRATIONS: &[(u32, &str, &str)] = &[
+    (1, "history", include_str!("migrations/0001_history.sql")),
+    (2, "calls", include_str!("migrations/0002_calls.sql")),
+    (4, "users", include_str!("migrations/0004_users.sql")),
 ];
 
+/// The number of the newest migration.
+const NEWEST: u32 = MIGRATIONS[MIGRATIONS.len() - 1].0;
+
 pub(super) fn run(connection: &mut Connection) -> Result<()> {
-    run_to(connection, MIGRATIONS.len())
+    run_to(connection, NEWEST)
 }
 
-fn run_to(connection: &mut Connection, target: usize) -> Result<()> {
-    let seen: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if seen > MIGRATIONS.len() {
+fn run_to(connection: &mut Connection, target: u32) -> Result<()> {
+    let seen: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if seen > NEWEST {
         return Err(StoreError::Corrupt(format!(
-            "this database was written by a newer frontdesk (schema {seen}, this one knows {}): \
+            "this database was written by a newer frontdesk (schema {seen}, this one knows {NEWEST}): \
              run the newer version, or restore a backup",
-            MIGRATIONS.len()
         )));
     }
-    for (number, (name, sql)) in MIGRATIONS.iter().enumerate().take(target).skip(seen) {
+    for (number, name, sql) in MIGRATIONS {
+        if *number <= seen || *number > target {
+            continue;
+        }
         let transaction = connection.transaction()?;
         transaction.execute_batch(sql)?;
-        transaction.pragma_update(None, "user_version", number + 1)?;
+        transaction.pragma_update(None, "user_version", number)?;
         transaction.commit()?;
-        tracing::info!(migration = name, "the database schema was brought up to date");
+        tracing::info!(number, name, "the database schema was brought up to date");
     }
     Ok(())
 }
@@ -54,7 +60,7 @@ mod tests {
     fn every_earlier_version_arrives_at_the_same_schema() {
         let mut fresh = Connection::open_in_memory().unwrap();
         run(&mut fresh).unwrap();
-        for start in 0..=MIGRATIONS.len() {
+        for start in std::iter::once(0).chain(MIGRATIONS.iter().map(|(number, ..)| *number)) {
             let mut old = Connection::open_in_memory().unwrap();
             run_to(&mut old, start).unwrap();
             run(&mut old).unwrap();
@@ -63,6 +69,11 @@ mod tests {
                 old.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap();
             assert_eq!(intact, "ok");
         }
+    }
+
+    #[test]
+    fn numbers_grow() {
+        assert!(MIGRATIONS.is_sorted_by(|(a, ..), (b, ..)| a < b));
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! - `review`: what people decide;
 //! - `work`: schedules and tasks;
 //! - `history` and `search`: reading;
+//! - `rights`, `users` and `tokens`: who may see and do what;
 //! - `blobs`, `migrate`, `housekeeping`, `backup`: the machinery.
 
 mod accept;
@@ -25,7 +26,10 @@ mod housekeeping;
 mod migrate;
 mod outbox;
 mod review;
+mod rights;
 mod search;
+mod tokens;
+mod users;
 mod work;
 mod writer;
 
@@ -41,7 +45,10 @@ pub use history::{
 };
 pub use outbox::{Claimed, DeliveryOutcome, OutgoingMail, RenderedPart};
 pub use review::{Compose, Reviewed};
+pub use rights::{Scope, Sight, Thing, UserRole};
 pub use search::SearchHit;
+pub use tokens::{NewToken, Token};
+pub use users::{NewLink, SecretHash, Session, User, UserChange, actor};
 pub use work::{IntentState, ScheduleRow, TaskRow, TaskRun, TaskState};
 
 use crate::{

@@ -1,40 +1,117 @@
 //! HTTP: the API, health and metrics.
 //!
-//! [`local`] is the whole API and is served on the control socket only, which the file system keeps
-//! for the local operator (mode 0600). [`public`] is what any listener serves: health, readiness, and
-//! metrics for loopback or a token. The API gets a network side of its own once it has users.
+//! [`local`] is served on the control socket, which the file system keeps for the local operator (mode
+//! 0600): whoever asks there is that operator. [`public`] is what any listener serves: the same API for
+//! people and programs who say who they are, health, readiness, and metrics for loopback or a token.
+//!
+//! - [`access`]: who a request is from, and what they may do;
+//! - [`origin`]: which names and pages are ours;
+//! - `secret`, `password`, `throttle`: what they show, and the brakes on guessing;
+//! - `headers`: what stands on every answer;
+//! - `api`: the resources, one file each, and the OpenAPI document;
+//! - [`tls`]: certificates.
 
+pub mod access;
 mod api;
+mod headers;
+pub mod origin;
 pub mod pages;
-mod problem;
+mod password;
+pub mod problem;
+mod secret;
+mod throttle;
 pub mod tls;
-mod views;
 
-use crate::desk::Desk;
+use crate::{config::HttpConfig, desk::Desk};
+use access::Principal;
 use anyhow::Context as _;
 use axum::{
-    Router,
+    Extension, Router,
     extract::{ConnectInfo, State},
     http::{HeaderMap, StatusCode, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
-use std::{net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
+use frontdesk_agents::store::NewLink;
+use jiff::{SignedDuration, Timestamp};
+use origin::Origins;
+use std::{
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
+};
 use subtle::ConstantTimeEq;
+use throttle::Throttle;
 use tokio::net::UnixListener;
+
+/// What HTTP remembers between requests.
+#[derive(Default)]
+pub struct Front {
+    /// Known once the listeners are.
+    listening: OnceLock<Vec<SocketAddr>>,
+    throttle: Mutex<Throttle>,
+}
+
+impl Front {
+    /// Says which addresses are in fact listened on.
+    pub fn listens_on(&self, addresses: &[SocketAddr]) {
+        // A desk is served once.
+        let _ = self.listening.set(addresses.to_vec());
+    }
+
+    /// The names and pages that are ours.
+    pub fn origins(&self, config: &HttpConfig) -> Origins {
+        Origins::new(config, self.listening.get().unwrap_or(&config.listen))
+    }
+
+    fn throttle(&self) -> MutexGuard<'_, Throttle> {
+        self.throttle.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// A link signs somebody in once, within a day.
+pub const LINK_LASTS: SignedDuration = SignedDuration::from_hours(24);
+
+/// A link that signs somebody in: what is shown once, and what is kept.
+fn new_link(desk: &Desk) -> anyhow::Result<(String, NewLink)> {
+    let secret = secret::new("").context("make a sign-in link")?;
+    let link = NewLink { hash: secret::hash(&secret), expires_at: later(desk, LINK_LASTS) };
+    // Behind the `#`, where it is in no request, no log and no Referer.
+    Ok((format!("{}/signin#{secret}", desk.origins().main()), link))
+}
+
+fn later(desk: &Desk, by: SignedDuration) -> Timestamp {
+    desk.store.clock().now().checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+/// Makes the first owner when there is no user yet, and answers the link that lets them in.
+pub async fn first_owner(desk: &Desk) -> anyhow::Result<Option<String>> {
+    let (url, link) = new_link(desk)?;
+    let user = desk.store.found("owner".into(), link).await.context("make the first user")?;
+    Ok(user.map(|_| url))
+}
 
 /// Everything, for the local operator.
 pub fn local(desk: Arc<Desk>) -> Router {
     Router::new()
-        .nest("/api/v1", api::router())
+        .nest("/api/v1", api::router(&desk))
         .route("/metrics", get(metrics_text))
         .merge(health())
+        .layer(Extension(Principal::operator()))
+        .layer(middleware::from_fn_with_state(desk.clone(), headers::set))
         .with_state(desk)
 }
 
 /// What any listener serves.
 pub fn public(desk: Arc<Desk>) -> Router {
-    Router::new().route("/metrics", get(metrics)).merge(health()).with_state(desk)
+    Router::new()
+        .nest("/api/v1", api::router(&desk))
+        .route("/metrics", get(metrics))
+        .merge(health())
+        .layer(middleware::from_fn_with_state(desk.clone(), headers::set))
+        .with_state(desk)
 }
 
 fn health() -> Router<Arc<Desk>> {

@@ -1,7 +1,7 @@
 //! `/api/v1`: each route is a few lines over one operation of the store.
 
 use super::{
-    problem::Problem,
+    super::problem::Problem,
     views::{
         AgentView, ConversationLine, ConversationView, HitView, MessageView, OutboxView, Page,
         ReviewView,
@@ -11,7 +11,7 @@ use crate::{desk::Desk, directory::Known};
 use axum::{
     Json, Router,
     body::Body,
-    extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request, State},
+    extract::{FromRequest, FromRequestParts, Path, Query, Request, State},
     http::{StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -33,9 +33,6 @@ use std::{
 };
 
 type Answer<T = Json<Value>> = Result<T, Problem>;
-
-/// A request body at most: 25 MB of attachments in base64, and the rest of a mail.
-const BODY_MAX: usize = 40 * 1024 * 1024;
 
 /// The local operator, as the audit trail names them.
 const OPERATOR: &str = "operator";
@@ -63,8 +60,6 @@ pub fn router() -> Router<Arc<Desk>> {
         .route("/keys/rotate", post(rotate))
         .route("/backup", post(backup))
         .route("/export", post(export))
-        .fallback(|| async { Problem::not_found("there is no such path in this API") })
-        .layer(DefaultBodyLimit::max(BODY_MAX))
 }
 
 /// axum's extractors with our errors.
