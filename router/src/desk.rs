@@ -4,9 +4,11 @@
 //! process. [`Desk::serve`] adds the listeners and workers. Stopping goes the other way round: first
 //! nothing new comes in, then what runs is finished, then the store is closed.
 
+use crate::voice::Calls;
 use crate::{
     config::Config,
     directory::Directory,
+    engines::Engines,
     http,
     keys::KeyStore,
     mail::{
@@ -92,6 +94,10 @@ pub struct Desk {
     pub metrics: PrometheusHandle,
     /// What HTTP remembers between requests.
     pub front: http::Front,
+    /// What hears and speaks in calls.
+    pub engines: Engines,
+    /// Calls, once the desk is served.
+    pub calls: OnceLock<Arc<Calls>>,
     registry: Registry,
 }
 
@@ -116,6 +122,8 @@ impl Desk {
         let (directory, keys) = (Arc::new(directory), Arc::new(keys));
         let renderer = Arc::new(Renderer::new(directory.clone(), keys.clone()));
         Ok(Self {
+            engines: Engines::new(&config),
+            calls: OnceLock::new(),
             config: Arc::new(config),
             store,
             directory,
@@ -152,6 +160,7 @@ impl Desk {
             Runtime::start(desk.store.clone(), desk.registry.clone(), RuntimeConfig::default())
                 .await
                 .context("start the agents")?;
+        let calls = desk.calls.get_or_init(|| Calls::new(&desk, runtime.live())).clone();
 
         // What leaves. Capture finds its own files again, so everything may safely be repeated.
         let recovered = desk.store.recover_deliveries(true).await?;
@@ -224,6 +233,7 @@ impl Desk {
             smtp: smtp_addresses,
             http: http_addresses,
             signin_link,
+            calls,
             stop,
             runtime,
             sessions,
@@ -242,6 +252,7 @@ pub struct Running {
     pub http: Vec<SocketAddr>,
     /// Lets the first owner in, once. Only at the first start.
     pub signin_link: Option<String>,
+    calls: Arc<Calls>,
     stop: watch::Sender<bool>,
     runtime: Runtime,
     sessions: Vec<JoinHandle<()>>,
@@ -256,6 +267,7 @@ impl Running {
         for session in self.sessions {
             joined(session.await, "SMTP");
         }
+        self.calls.stop().await;
         self.runtime.stop().await;
         joined(self.delivering.await, "delivery");
         for serving in self.serving {

@@ -22,6 +22,7 @@ pub mod keys;
 pub mod mail;
 pub mod models;
 pub mod token;
+pub mod voice;
 
 pub use desk::{Desk, Frontdesk, Running};
 pub use frontdesk_agents as agents;

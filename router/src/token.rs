@@ -179,6 +179,13 @@ impl KeyRing {
         self.keys().map(|key| key.id)
     }
 
+    /// HMAC-SHA-256 of fields, each with its length in front, under the key of this id or, where there is
+    /// none, under the signing one: whoever needs to know asks [`Self::ids`].
+    pub(crate) fn mac(&self, id: KeyId, fields: &[&[u8]]) -> [u8; 32] {
+        let key = self.keys().find(|key| key.id == id).unwrap_or(&self.signing);
+        mac_of(key, fields)
+    }
+
     fn keys(&self) -> impl Iterator<Item = &TokenKey> {
         std::iter::once(&self.signing).chain(&self.older)
     }
@@ -275,8 +282,6 @@ struct Fields<'a> {
 
 impl Fields<'_> {
     fn mac(&self, key: &TokenKey) -> [u8; MAC_LEN] {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&key.secret)
-            .expect("HMAC takes keys of any length (RFC 2104 section 2)");
         let agent = self.agent.to_ascii_lowercase();
         let domain = self.domain.to_ascii_lowercase();
         let fields: [&[u8]; 7] = [
@@ -288,15 +293,20 @@ impl Fields<'_> {
             &self.expiry.0.to_be_bytes(),
             &[key.id.0],
         ];
-        for field in fields {
-            mac.update(&(field.len() as u64).to_be_bytes());
-            mac.update(field);
-        }
-        let full = mac.finalize().into_bytes();
         let mut truncated = [0; MAC_LEN];
-        truncated.copy_from_slice(&full[..MAC_LEN]);
+        truncated.copy_from_slice(&mac_of(key, &fields)[..MAC_LEN]);
         truncated
     }
+}
+
+fn mac_of(key: &TokenKey, fields: &[&[u8]]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key.secret)
+        .expect("HMAC takes keys of any length (RFC 2104 section 2)");
+    for field in fields {
+        mac.update(&(field.len() as u64).to_be_bytes());
+        mac.update(field);
+    }
+    mac.finalize().into_bytes().into()
 }
 
 /// `agent+r<token>@domain`, for Reply-To.

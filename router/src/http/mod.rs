@@ -109,6 +109,7 @@ pub fn public(desk: Arc<Desk>) -> Router {
     Router::new()
         .nest("/api/v1", api::router(&desk))
         .route("/metrics", get(metrics))
+        .merge(crate::voice::routes())
         .merge(health())
         .layer(middleware::from_fn_with_state(desk.clone(), headers::set))
         .with_state(desk)

@@ -60,8 +60,17 @@ struct Driver {
 
 impl Driver {
     fn new(setup: Setup, started: Instant, events: mpsc::Sender<Event>) -> Self {
-        let Setup { config, transcriber, session, synthesiser, cache, locale, record, host } =
-            setup;
+        let Setup {
+            config,
+            transcriber,
+            session,
+            synthesiser,
+            cache,
+            known_lines,
+            locale,
+            record,
+            host,
+        } = setup;
         let (inputs, from_tasks) = mpsc::channel(INPUTS);
         let splitter = SpeechSplitter::new(locale);
         let rate = config.playout_rate;
@@ -71,8 +80,7 @@ impl Driver {
             host.clone(),
             inputs.clone(),
             events.clone(),
-            &config.phrases,
-            locale,
+            super::speak::sentences_of(&config.phrases, &known_lines, locale),
         );
         Self {
             call: Call::new(config, Box::new(Earshot::default()), Box::new(splitter)),

@@ -147,6 +147,8 @@ pub struct Setup {
     pub synthesiser: Arc<dyn Synthesiser>,
     /// Where sound that is said again and again is kept.
     pub cache: Option<Cache>,
+    /// What will be said beside the phrases of `config`, and again in other calls.
+    pub known_lines: Vec<String>,
     /// In which language is spoken.
     pub locale: Locale,
     /// Where to record the call, if it is recorded: a file that does not exist yet.

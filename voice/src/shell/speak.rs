@@ -37,10 +37,8 @@ impl Speaker {
         host: Arc<dyn Host>,
         inputs: mpsc::Sender<Input>,
         events: mpsc::Sender<Event>,
-        phrases: &Phrases,
-        locale: Locale,
+        known: HashSet<String>,
     ) -> Self {
-        let known = if cache.is_some() { sentences_of(phrases, locale) } else { HashSet::new() };
         Self { engine, cache, host, inputs, events, known, tasks: HashMap::new(), pace: 1.0 }
     }
 
@@ -93,8 +91,8 @@ impl Speaker {
     }
 }
 
-/// The sentences that the phrases will be cut into.
-fn sentences_of(phrases: &Phrases, locale: Locale) -> HashSet<String> {
+/// The sentences that the phrases and these lines will be cut into.
+pub(super) fn sentences_of(phrases: &Phrases, lines: &[String], locale: Locale) -> HashSet<String> {
     let mut splitter = SpeechSplitter::new(locale);
     let mut sentences = Vec::new();
     let Phrases {
@@ -118,7 +116,7 @@ fn sentences_of(phrases: &Phrases, locale: Locale) -> HashSet<String> {
         hearing_failed,
         failed_farewell,
     ];
-    for phrase in whole {
+    for phrase in whole.into_iter().chain(lines) {
         splitter.push(phrase, &mut sentences);
         splitter.finish(&mut sentences);
     }

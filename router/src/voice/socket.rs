@@ -1,0 +1,543 @@
+//! One browser's WebSocket: frames in and out, a call perhaps, and text outside of calls.
+//!
+//! What always holds: a connection that sends nothing for a minute, or takes nothing for ten seconds, is
+//! closed; a call whose connection drops is kept for its client if that can resume it, and hung up
+//! otherwise.
+
+use super::{
+    Calls, Parked,
+    access::{self, Caller, Refusal},
+    start::{self, Started},
+};
+use crate::{desk::Desk, directory::Known, http::problem::Problem};
+use axum::{
+    extract::{
+        ConnectInfo, Path, Query, State,
+        ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade},
+    },
+    http::request::Parts,
+    response::Response,
+};
+use frontdesk_agents::{
+    live::{CallChannel, Chat, ReplyPart, Turn},
+    store::{OpenCall, StoreError},
+};
+use frontdesk_smtp::receive::limits::Network;
+use frontdesk_voice::{
+    browser::{Asked, Link, MAX_SOUND, MAX_TEXT, Refused, StartCall, View, Wire, reply},
+    call::{Input, Status},
+    shell::{Event, Handle},
+};
+use futures_util::StreamExt as _;
+use serde::Deserialize;
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::mpsc;
+
+/// Nothing at all from a client for so long means that it is gone; browsers answer our pings.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// How often a client is asked whether it is there.
+const PING_EVERY: Duration = Duration::from_secs(20);
+
+/// How long a client may take nothing. Sound comes in real time, so this is long.
+const STUCK: Duration = Duration::from_secs(10);
+
+/// Text messages of one connection that may wait for their answers.
+const TEXTS: usize = 8;
+
+/// The longest text message, in bytes.
+const LONGEST_TEXT: usize = 16 * 1024;
+
+#[derive(Deserialize)]
+pub(super) struct Query_ {
+    token: Option<String>,
+}
+
+/// `GET /agents/{agent}/{instance}`.
+pub(super) async fn upgrade(
+    State(desk): State<Arc<Desk>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path((agent, _label)): Path<(String, String)>,
+    Query(query): Query<Query_>,
+    upgrade: WebSocketUpgrade,
+    parts: Parts,
+) -> Result<Response, Problem> {
+    let calls = desk.calls.get().cloned();
+    let calls = calls.ok_or_else(|| Problem::busy("the server is starting; try again soon"))?;
+    let new = access::new_visitor()?;
+    let admitted = match access::agent(&desk, &agent) {
+        Some(known) => access::caller(&desk, known, &parts, query.token.as_deref(), &new).await?,
+        None => Err(Refusal::NotFound),
+    };
+    let network = Network::of(peer.ip()).to_string();
+    let upgrade =
+        upgrade.max_message_size(MAX_TEXT.max(MAX_SOUND)).max_frame_size(MAX_TEXT.max(MAX_SOUND));
+    Ok(upgrade.on_upgrade(move |socket| async move {
+        match admitted {
+            Ok(caller) => Connection::new(desk, calls, agent, caller, network).serve(socket).await,
+            // A browser tells its page nothing about a refused upgrade, so the reason comes in the close.
+            Err(refusal) => close(socket, refusal.close_code(), &refusal.to_string()).await,
+        }
+    }))
+}
+
+async fn close(mut socket: WebSocket, code: u16, reason: &str) {
+    // RFC 6455 section 5.5.1: a close frame has room for 123 bytes of reason.
+    let reason = &reason[..reason.floor_char_boundary(123)];
+    let frame = CloseFrame { code, reason: reason.into() };
+    // A client that is gone needs no reason.
+    let _ = tokio::time::timeout(STUCK, socket.send(Message::Close(Some(frame)))).await;
+}
+
+/// The call of a connection.
+struct InCall {
+    handle: Handle,
+    events: mpsc::Receiver<Event>,
+    view: View,
+    place: super::Place,
+    /// Gets the call back after a drop.
+    token: Option<String>,
+}
+
+struct Connection {
+    desk: Arc<Desk>,
+    calls: Arc<Calls>,
+    agent: String,
+    caller: Caller,
+    network: String,
+    link: Link,
+    since: Instant,
+    call: Option<InCall>,
+    /// Text messages on their way to the agent; the task is made with the first.
+    texts: Option<mpsc::Sender<String>>,
+    /// What tasks of this connection want sent.
+    out: mpsc::Sender<Wire>,
+    from_tasks: mpsc::Receiver<Wire>,
+}
+
+/// Why a connection ends.
+enum End {
+    /// It is gone, or takes nothing.
+    Dropped,
+    Refused(Refused),
+    Stopping,
+}
+
+impl Connection {
+    fn new(
+        desk: Arc<Desk>,
+        calls: Arc<Calls>,
+        agent: String,
+        caller: Caller,
+        network: String,
+    ) -> Self {
+        let (out, from_tasks) = mpsc::channel(64);
+        let since = Instant::now();
+        let link = Link::new(0);
+        Self {
+            desk,
+            calls,
+            agent,
+            caller,
+            network,
+            link,
+            since,
+            call: None,
+            texts: None,
+            out,
+            from_tasks,
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn known(&self) -> Option<&Known> {
+        access::agent(&self.desk, &self.agent)
+    }
+
+    async fn serve(mut self, mut socket: WebSocket) {
+        let end = match self.run(&mut socket).await {
+            Ok(()) => return,
+            Err(end) => end,
+        };
+        self.leave_call();
+        match end {
+            End::Dropped => {}
+            End::Refused(Refused { code, reason }) => close(socket, code, reason).await,
+            // RFC 6455 section 7.4.2 and the registry: 1012 is "service restart"; clients come back.
+            End::Stopping => close(socket, 1012, "The server is restarting.").await,
+        }
+    }
+
+    /// Serves until the client leaves. The call, if there is one, is still there then.
+    async fn run(&mut self, socket: &mut WebSocket) -> Result<(), End> {
+        send(socket, reply::welcome()).await?;
+        send(socket, reply::status(Status::Idle)).await?;
+        let mut pings =
+            tokio::time::interval_at(tokio::time::Instant::now() + PING_EVERY, PING_EVERY);
+        let mut heard = Instant::now();
+        loop {
+            let event = async {
+                match &mut self.call {
+                    Some(call) => call.events.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                frame = socket.recv() => {
+                    heard = Instant::now();
+                    match frame {
+                        Some(Ok(Message::Text(text))) => {
+                            let now = self.now();
+                            let asked = self.link.text(now, &text).map_err(End::Refused)?;
+                            self.asked(socket, asked).await?;
+                        }
+                        Some(Ok(Message::Binary(bytes))) => self.sound(&bytes)?,
+                        Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                        Some(Ok(Message::Close(_))) => {
+                            // Whoever leaves on purpose is not coming back for this call.
+                            if let Some(call) = self.call.take() {
+                                call.handle.input(Input::HungUp);
+                            }
+                            return Ok(());
+                        }
+                        Some(Err(_)) | None => return Err(End::Dropped),
+                    }
+                }
+                event = event => match event {
+                    Some(event) => self.show(socket, event).await?,
+                    None => {
+                        self.call = None;
+                        if self.calls.is_stopping() {
+                            return Err(End::Stopping);
+                        }
+                    }
+                },
+                // Never ends: this struct holds a sender.
+                Some(wire) = self.from_tasks.recv() => send(socket, wire).await?,
+                _ = pings.tick() => {
+                    if heard.elapsed() > SILENCE {
+                        return Err(End::Dropped);
+                    }
+                    if self.calls.is_stopping() && self.call.is_none() {
+                        return Err(End::Stopping);
+                    }
+                    deliver(socket, Message::Ping(bytes::Bytes::new())).await?;
+                }
+            }
+        }
+    }
+
+    fn sound(&mut self, bytes: &[u8]) -> Result<(), End> {
+        let now = self.now();
+        let input = self.link.sound(now, bytes).map_err(End::Refused)?;
+        // Sound outside of a call is a client that is a moment behind.
+        if let Some(call) = &self.call {
+            call.handle.input(input);
+        }
+        Ok(())
+    }
+
+    async fn show(&mut self, socket: &mut WebSocket, event: Event) -> Result<(), End> {
+        let Some(call) = &mut self.call else { return Ok(()) };
+        for wire in call.view.show(event) {
+            send(socket, wire).await?;
+        }
+        Ok(())
+    }
+
+    async fn asked(&mut self, socket: &mut WebSocket, asked: Asked) -> Result<(), End> {
+        match asked {
+            Asked::Hello { .. } | Asked::SpeechHint => {}
+            Asked::Ping(id) => send(socket, reply::pong(id)).await?,
+            Asked::Malformed(what) => send(socket, reply::error(what)).await?,
+            Asked::Start(start) => self.start(socket, start).await?,
+            Asked::Resume { token, received, .. } => self.resume(socket, &token, received).await?,
+            Asked::Text(text) => self.text(socket, text).await?,
+            Asked::NoticeAction(_) => {}
+            Asked::Custom(_) => {
+                send(socket, reply::error("This agent takes no messages of its own kind.")).await?;
+            }
+            Asked::End => match &self.call {
+                Some(call) => {
+                    call.handle.input(Input::HungUp);
+                }
+                // The client waits for this before it shows that it is ready.
+                None => send(socket, reply::status(Status::Idle)).await?,
+            },
+            Asked::Interrupt(position) => {
+                if let Some(call) = &self.call {
+                    if let Some(played) = position.and_then(|position| call.view.played(position)) {
+                        call.handle.input(played);
+                    }
+                    call.handle.input(Input::Interrupt);
+                }
+            }
+            Asked::Played(position) => {
+                if let Some(call) = &self.call
+                    && let Some(played) = call.view.played(position)
+                {
+                    call.handle.input(played);
+                }
+            }
+            Asked::Pace(rate) => {
+                if let Some(call) = &self.call {
+                    call.handle.pace(rate);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    // Calls.
+
+    async fn start(&mut self, socket: &mut WebSocket, asked: StartCall) -> Result<(), End> {
+        if self.call.is_some() {
+            return send(socket, reply::error("A call is under way already.")).await;
+        }
+        let features = self.link.features();
+        let started = match self.known() {
+            Some(known) => {
+                let (caller, network) = (&self.caller, &self.network);
+                start::start(&self.desk, &self.calls, known, caller, network, &asked, features)
+                    .await
+            }
+            None => Err("This agent is not here any more.".into()),
+        };
+        let Started { handle, events, rate, place, notice } = match started {
+            Ok(started) => started,
+            Err(why) => {
+                send(socket, reply::error(&why)).await?;
+                return send(socket, reply::status(Status::Idle)).await;
+            }
+        };
+        let dictation = self.known().is_some_and(|known| self.calls.live.listens_only(known.id));
+        let view = View::new(rate, features, dictation);
+        let token = features.resume.then(access::new_visitor).and_then(Result::ok);
+        self.call = Some(InCall { handle, events, view, place, token: token.clone() });
+        if !dictation {
+            send(socket, reply::audio_config(rate)).await?;
+        }
+        if let Some(token) = &token {
+            send(socket, reply::call_started(token)).await?;
+        }
+        if let Some(notice) = notice {
+            let wire = if features.notice {
+                reply::notice("hearing", true, &notice, None, false)
+            } else {
+                reply::error(&notice)
+            };
+            send(socket, wire).await?;
+        }
+        Ok(())
+    }
+
+    async fn resume(
+        &mut self,
+        socket: &mut WebSocket,
+        token: &str,
+        received: frontdesk_voice::browser::Position,
+    ) -> Result<(), End> {
+        if self.call.is_some() {
+            return send(socket, reply::call_resume_failed("busy")).await;
+        }
+        let Some(mut parked) = self.calls.unpark(token, &self.caller.identity) else {
+            return send(socket, reply::call_resume_failed("unknown")).await;
+        };
+        let token = match access::new_visitor() {
+            Ok(token) if !parked.handle.is_over() => token,
+            _ => return send(socket, reply::call_resume_failed("over")).await,
+        };
+        send(socket, reply::call_resumed(&token)).await?;
+        // What could not be delivered meanwhile, then what the call says to the return.
+        while let Ok(event) = parked.events.try_recv() {
+            for wire in parked.view.while_away(event) {
+                send(socket, wire).await?;
+            }
+        }
+        parked.view.back(self.link.features(), received);
+        parked.handle.input(Input::Back);
+        let Parked { handle, events, view, place, .. } = parked;
+        self.call = Some(InCall { handle, events, view, place, token: Some(token) });
+        Ok(())
+    }
+
+    /// The connection is gone: the call waits for its client, or ends.
+    fn leave_call(&mut self) {
+        let Some(InCall { handle, events, view, place, token }) = self.call.take() else { return };
+        match token {
+            Some(token) if !handle.is_over() && !self.calls.is_stopping() => {
+                handle.input(Input::Lost);
+                let identity = self.caller.identity.clone();
+                self.calls.park(token, Parked { handle, events, view, identity, place });
+            }
+            _ => {
+                handle.input(Input::HungUp);
+            }
+        }
+    }
+
+    // Text outside of calls.
+
+    async fn text(&mut self, socket: &mut WebSocket, text: String) -> Result<(), End> {
+        if text.len() > LONGEST_TEXT {
+            let why =
+                format!("A message may have {LONGEST_TEXT} bytes; this one has {}.", text.len());
+            return send(socket, reply::error(&why)).await;
+        }
+        if text.trim().is_empty() {
+            return Ok(());
+        }
+        if let Some(call) = &self.call {
+            call.handle.input(Input::Text { text });
+            return Ok(());
+        }
+        let texts = match &self.texts {
+            Some(texts) => texts,
+            None => {
+                let (texts, waiting) = mpsc::channel(TEXTS);
+                let writer = Writer {
+                    desk: self.desk.clone(),
+                    calls: self.calls.clone(),
+                    agent: self.agent.clone(),
+                    caller: self.caller.clone(),
+                    network: self.network.clone(),
+                    out: self.out.clone(),
+                };
+                tokio::spawn(writer.run(waiting));
+                self.texts.insert(texts)
+            }
+        };
+        if texts.try_send(text).is_err() {
+            let why = "Your earlier messages are still being answered. Please wait a moment.";
+            send(socket, reply::error(why)).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn send(socket: &mut WebSocket, wire: Wire) -> Result<(), End> {
+    let message = match wire {
+        Wire::Text(text) => Message::Text(text.into()),
+        Wire::Binary(bytes) => Message::Binary(bytes.into()),
+    };
+    deliver(socket, message).await
+}
+
+async fn deliver(socket: &mut WebSocket, message: Message) -> Result<(), End> {
+    match tokio::time::timeout(STUCK, socket.send(message)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(End::Dropped),
+    }
+}
+
+/// Answers the text messages of one connection, one after another.
+struct Writer {
+    desk: Arc<Desk>,
+    calls: Arc<Calls>,
+    agent: String,
+    caller: Caller,
+    network: String,
+    out: mpsc::Sender<Wire>,
+}
+
+impl Writer {
+    async fn run(self, mut waiting: mpsc::Receiver<String>) {
+        let mut chat: Option<Chat> = None;
+        let mut number = 0;
+        while let Some(text) = waiting.recv().await {
+            number += 1;
+            let answered = self.answer(&mut chat, number, text).await;
+            let end = match answered {
+                Ok(()) => Ok(()),
+                Err(why) => self.send(reply::error(&why)).await,
+            };
+            if end.is_err() || self.send(reply::status(Status::Idle)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Errors only where the connection is gone.
+    async fn send(&self, wire: Wire) -> Result<(), ()> {
+        self.out.send(wire).await.map_err(drop)
+    }
+
+    /// An error is in words for the person.
+    async fn answer(
+        &self,
+        chat: &mut Option<Chat>,
+        number: u32,
+        text: String,
+    ) -> Result<(), String> {
+        let later = "The message could not be kept. Please try again later.";
+        let failed = |error: StoreError| match error {
+            StoreError::TooMany(why) => why,
+            error => {
+                tracing::error!(%error, "a text message could not be kept");
+                later.to_owned()
+            }
+        };
+        let known =
+            access::agent(&self.desk, &self.agent).ok_or("This agent is not here any more.")?;
+        let chat = match chat {
+            Some(chat) => chat,
+            None => {
+                let open = OpenCall {
+                    name: self.caller.name.clone(),
+                    proof: self.caller.proof.clone(),
+                    channel: CallChannel::Browser,
+                    ..OpenCall::new(known.id, self.caller.who.clone(), &self.network)
+                };
+                chat.insert(self.desk.store.open_chat(open).await.map_err(failed)?)
+            }
+        };
+        let message = self.desk.store.commit_text(
+            chat,
+            frontdesk_agents::live::Speaker::Caller,
+            text.clone(),
+        );
+        let message = message.await.map_err(failed)?;
+        let gone = |()| "The connection is gone.".to_owned();
+        self.send(reply::status(Status::Thinking)).await.map_err(gone)?;
+        self.send(reply::transcript("user", &text)).await.map_err(gone)?;
+
+        let now = self.desk.store.clock().now();
+        let turn = Turn::in_chat(chat, number, text, message, now);
+        let mut words = self.calls.live.text(turn).await.map_err(|error| {
+            tracing::warn!(%error, "the agent failed on a text message");
+            "The agent could not answer. A person will see your message.".to_owned()
+        })?;
+        let mut whole = String::new();
+        let mut failure = None;
+        while let Some(part) = words.next().await {
+            match part {
+                Ok(ReplyPart::Text(text)) => {
+                    if whole.is_empty() {
+                        self.send(reply::transcript_start(None)).await.map_err(gone)?;
+                    }
+                    whole.push_str(&text);
+                    self.send(reply::transcript_delta(&text)).await.map_err(gone)?;
+                }
+                Ok(ReplyPart::ToolStarted(_) | ReplyPart::ToolEnded(_)) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "the agent failed in the middle of an answer");
+                    failure = Some("The agent could not finish its answer.".to_owned());
+                    break;
+                }
+            }
+        }
+        if !whole.is_empty() {
+            self.send(reply::transcript_end(&whole)).await.map_err(gone)?;
+            let agent = frontdesk_agents::live::Speaker::Agent;
+            self.desk.store.commit_text(chat, agent, whole).await.map_err(failed)?;
+        }
+        failure.map_or(Ok(()), Err)
+    }
+}
