@@ -104,6 +104,11 @@ impl Desk {
         Self::serve(Setup::default(), |desk| desk).await
     }
 
+    /// Where HTTP is served.
+    pub fn http(&self) -> SocketAddr {
+        self.running().http[0]
+    }
+
     /// Sends a letter from its author, who is also its envelope sender.
     pub async fn send(&self, letter: &Letter) -> Reply {
         self.send_as(&letter.from, letter).await

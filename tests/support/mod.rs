@@ -7,12 +7,14 @@
 #![allow(dead_code, unused_imports, clippy::unwrap_used)]
 
 pub mod api;
+pub mod caller;
 pub mod client;
 pub mod desk;
 pub mod letter;
 pub mod process;
 
 pub use api::Api;
+pub use caller::Caller;
 pub use client::{Client, Reply};
 pub use desk::{Desk, Setup, desk_of, zone};
 pub use letter::{Captured, Letter, captured};

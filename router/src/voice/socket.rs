@@ -200,8 +200,13 @@ impl Connection {
                         }
                         Some(Ok(Message::Binary(bytes))) => self.sound(&bytes)?,
                         Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                        Some(Ok(Message::Close(_))) => {
-                            // Whoever leaves on purpose is not coming back for this call.
+                        Some(Ok(Message::Close(frame))) => {
+                            // RFC 6455 section 7.4.1: 1000 and 1001 mean that somebody is done or left the page.
+                            // A client that only wants a fresh connection closes without a code.
+                            let code = frame.map_or(1005, |frame| frame.code);
+                            if !matches!(code, 1000 | 1001) {
+                                return Err(End::Dropped);
+                            }
                             if let Some(call) = self.call.take() {
                                 call.handle.input(Input::HungUp);
                             }
