@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     AgentId, ConversationId, InstanceId, MessageId, Reference, TaskId,
-    agent::{AgentMessage, Effect, Event, TaskEnd, TaskReport, TellTarget},
+    agent::{AgentMessage, Effect, Event, OWNER_KEY, TaskEnd, TaskReport, TellTarget},
     gate::{self, Actor, Answered, Decision, Recipient},
     live::Wanted,
     mail::{Draft, Trust, Verdict},
@@ -258,10 +258,6 @@ pub(super) fn send(
     };
     post(tx, rules, actor, gate::Effect::Send, Trust::Proven, &letter)
 }
-
-/// The key of the instance that an agent's notices to its owner are kept in. What the owner answers comes
-/// there, and not into the memory of whoever the notice is about.
-pub(super) const OWNER_KEY: &str = "owner";
 
 /// Tells the owner by mail, in a conversation of its own that is linked to the one it is about. What
 /// cannot be told is noted there and put before a person.

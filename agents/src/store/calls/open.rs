@@ -3,8 +3,9 @@
 use crate::{
     AgentId, ContactId, ConversationId, HandleId, InstanceId, Trust,
     admission::InstancePolicy,
+    agent::OWNER_KEY,
     live::{Call, CallChannel, CallerCard, Chat, Hearing},
-    store::{AgentRules, Lane, Result, Rules, Store, StoreError, Tx, accept, effects, timestamp},
+    store::{AgentRules, Lane, Result, Rules, Store, StoreError, Tx, accept, timestamp},
 };
 use rusqlite::OptionalExtension;
 use std::collections::BTreeMap;
@@ -224,12 +225,11 @@ fn of_contact(
             (conversation, instance, true)
         }
     };
-    if is_new {
-        // Proven to be theirs: what is sent to them in this conversation goes to a member.
-        for (handle, value) in &handles {
-            accept::add_participant(tx, conversation, value, true, Some(*handle))?;
-        }
-    } else {
+    // Proven to be theirs: what is sent to them in this conversation goes to a member.
+    for (handle, value) in &handles {
+        accept::add_participant(tx, conversation, value, true, Some(*handle))?;
+    }
+    if !is_new {
         touch(tx, conversation)?;
     }
     Ok(Place { instance, conversation, contact: Some(contact), caller, is_new })
@@ -283,7 +283,7 @@ fn lately_active(
          LIMIT 2",
     )?;
     Ok(query
-        .query_map((contact, agent, tx.now - JOINED_WITHIN, effects::OWNER_KEY), |row| {
+        .query_map((contact, agent, tx.now - JOINED_WITHIN, OWNER_KEY), |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?
         .collect::<rusqlite::Result<_>>()?)
