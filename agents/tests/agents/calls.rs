@@ -37,7 +37,8 @@ impl Agent for Historian {
             return Err("a bug".into());
         }
         self.saw.lock().unwrap().push(cx.history(50));
-        let said: Vec<_> = end.transcript.iter().map(|line| line.text.clone()).collect();
+        let said: Vec<_> =
+            end.transcript.iter().map(|line| line.text.clone() + &line.unheard).collect();
         cx.state.seen.push(format!("{} {} {said:?}", end.call.id, end.reason.as_str()));
         Ok(())
     }

@@ -247,6 +247,28 @@ async fn a_stale_run_is_repeated_for_its_effects_and_its_words_are_dropped() {
 }
 
 #[tokio::test]
+async fn a_conversation_that_moved_meanwhile_is_handled_where_it_is_now() {
+    let moving: Arc<Mutex<Option<rusqlite::Connection>>> = Arc::default();
+    let moves = moving.clone();
+    let line = line(talker(move |cx, _| {
+        if let Some(database) = moves.lock().unwrap().take() {
+            database.execute("UPDATE conversations SET instance_id = 2 WHERE id = 1", ())?;
+        }
+        cx.state.n += 1;
+        cx.note("here");
+        Ok(Reply::silent())
+    }))
+    .await;
+    let other = open(&line.desk, line.agent, visitor("other")).await;
+    assert_eq!((line.conversation().0, other.instance.0), (1, 2));
+    *moving.lock().unwrap() = Some(line.desk.database());
+    line.says(1, "words").await.unwrap();
+    soon("it is kept", async || line.desk.memory(other.instance).await.n == 1).await;
+    assert_eq!(line.desk.memory(line.opened.instance).await.n, 0, "nothing of it is left there");
+    assert_eq!(line.desk.timeline(line.conversation()).await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_run_that_is_stale_every_time_ends_before_a_person() {
     let bump: Arc<Mutex<Option<rusqlite::Connection>>> = Arc::default();
     let bumping = bump.clone();

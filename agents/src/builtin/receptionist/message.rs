@@ -99,7 +99,7 @@ fn in_transcript(name: &str, line: &Line) -> String {
         Speaker::Caller => "Caller",
         Speaker::Agent => name,
     };
-    let cut = if line.interrupted { " [cut off]" } else { "" };
+    let cut = if line.is_cut_off() { " [cut off]" } else { "" };
     format!("{}  {who}: {}{cut}", clock(line.at_ms), one_line(&line.text))
 }
 
@@ -142,13 +142,13 @@ mod tests {
     }
 
     fn ended() -> CallEnded {
-        let said = |speaker, at_ms, text: &str, interrupted| Line {
+        let said = |speaker, at_ms, text: &str, unheard: &str| Line {
             speaker,
             origin: Origin::Caller,
             via: Some(Via::Speech),
             at_ms,
             text: text.into(),
-            interrupted,
+            unheard: unheard.into(),
         };
         CallEnded {
             call: Call {
@@ -169,8 +169,8 @@ mod tests {
             reason: EndReason::CallerHungUp,
             duration_ms: 72_400,
             transcript: vec![
-                said(Speaker::Agent, 200, "Hello, this is", true),
-                said(Speaker::Caller, 2_000, "my parcel\nnever came", false),
+                said(Speaker::Agent, 200, "Hello, this is", " Front Desk."),
+                said(Speaker::Caller, 2_000, "my parcel\nnever came", ""),
             ],
             recording: Some(RecordingInfo { media_type: "audio/wav".into(), size: 10 }),
         }

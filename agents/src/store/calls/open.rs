@@ -273,10 +273,13 @@ fn lately_active(
     contact: ContactId,
 ) -> Result<Vec<(ConversationId, InstanceId)>> {
     let mut query = tx.conn.prepare_cached(
+        // In this order, for the planner prefers to look at all that the agent did in the week.
         "SELECT DISTINCT c.id, c.instance_id
-         FROM handles h JOIN participants p ON p.address = h.value AND p.member = 1
-         JOIN conversations c ON c.id = p.conversation_id
-         JOIN instances i ON i.id = c.instance_id
+         FROM handles h
+         CROSS JOIN participants p INDEXED BY participants_by_address
+              ON p.address = h.value AND p.member = 1
+         CROSS JOIN conversations c ON c.id = p.conversation_id
+         CROSS JOIN instances i ON i.id = c.instance_id
          WHERE h.contact_id = ?1 AND c.agent_id = ?2 AND c.last_message_at >= ?3
            AND i.proven = 1 AND i.archived_at IS NULL AND i.key <> ?4
            AND (i.contact_id IS NULL OR i.contact_id = ?1)
