@@ -37,8 +37,14 @@ impl Agent for Historian {
             return Err("a bug".into());
         }
         self.saw.lock().unwrap().push(cx.history(50));
-        let said: Vec<_> =
-            end.transcript.iter().map(|line| line.text.clone() + &line.unheard).collect();
+        let said: Vec<_> = end
+            .transcript
+            .iter()
+            .map(|line| match line.is_cut_off() {
+                true => format!("{} -- {}", line.text, line.unheard.trim()),
+                false => line.text.clone(),
+            })
+            .collect();
         cx.state.seen.push(format!("{} {} {said:?}", end.call.id, end.reason.as_str()));
         Ok(())
     }
@@ -115,6 +121,11 @@ async fn a_mail_a_call_and_a_mail_of_one_person_are_one_history() {
     );
     let interrupted: Vec<_> = last.iter().map(|said| said.interrupted).collect();
     assert_eq!(interrupted, [false, false, false, true, false, false, false]);
+
+    // Its agent learns what was not heard at the end of the call, and may send it.
+    let ends = desk.memory_of(conversation).await.seen;
+    assert_eq!(ends.len(), 1);
+    assert!(ends[0].contains(r#""It left on Monday. -- It comes on Friday.""#), "{ends:?}");
 
     // People see the whole of it, and what was heard.
     let timeline = desk.timeline(conversation).await;
