@@ -192,6 +192,7 @@ async fn a_call_joins_a_conversation_only_where_there_is_no_doubt_which() {
 
     // Two were active lately: which one is meant, nobody can tell.
     desk.deliver(desk.mail(support, "ann@a.test", "something else")).await;
+    desk.quiet().await;
     let third = open(&desk, support, ann.clone()).await;
     assert!(third.is_new);
     assert_eq!(third.instance, opened.instance, "the same memory");

@@ -5,7 +5,7 @@ use crate::{
     desk::{Desk, Script},
 };
 use frontdesk_agents::{
-    AgentId, Call, Turn,
+    Agent, AgentId, Call, Context, HandlerError, Turn,
     builtin::{Dictation, Receptionist, ReceptionistOptions},
     live::{Directive, EndReason, Hearing, Origin, Outcome, Speaker, Transcript, Via, Wanted},
     runtime::Live,
@@ -185,6 +185,48 @@ async fn live_text_to_the_receptionist_is_filed_with_a_reference() {
         desk.store.conversation(chat.conversation).await.unwrap().0.queue == "needs_review"
     })
     .await;
+}
+
+/// Writes down what is said, and breaks on a word.
+struct Picky;
+
+impl Agent for Picky {
+    type State = Vec<String>;
+
+    fn listens_only(&self) -> bool {
+        true
+    }
+
+    fn on_transcript(
+        &self,
+        cx: &mut Context<'_, Vec<String>>,
+        transcript: &Transcript,
+    ) -> Result<(), HandlerError> {
+        if transcript.text.contains("harpsichord") {
+            return Err("no such instrument".into());
+        }
+        cx.state.push(transcript.text.clone());
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn words_are_kept_though_an_agent_that_listens_fails_on_them() {
+    let mut desk = Desk::new();
+    let picky = desk.agent_with("picky", Picky, |_| ()).await;
+    desk.start().await;
+    let live = desk.live();
+    let opened = open(&desk, picky, visitor("s")).await;
+    for text in ["A flute.", "A harpsichord.", "A drum."] {
+        let transcript = Transcript { text: text.into(), is_final: true };
+        live.transcript(opened.call.id, transcript).await.unwrap();
+    }
+    let (summary, timeline) = desk.store.conversation(opened.call.conversation).await.unwrap();
+    let texts: Vec<_> = timeline.iter().map(|entry| entry.text.as_str()).collect();
+    assert_eq!(texts, ["A flute.", "A harpsichord.", "A drum."]);
+    assert!(summary.review_why.contains("no such instrument"), "{}", summary.review_why);
+    let state = desk.store.instance_state(opened.instance).await.unwrap();
+    assert_eq!(state, serde_json::json!(["A flute.", "A drum."]));
 }
 
 #[tokio::test]
