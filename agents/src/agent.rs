@@ -28,6 +28,10 @@ use std::{future::Future, pin::Pin};
 
 pub use crate::runtime::tasks::TaskContext;
 
+/// The key of the instance that an agent's notices to its owner are kept in. What the owner answers comes
+/// there, and not into the memory of whoever the notice is about.
+pub const OWNER_KEY: &str = "owner";
+
 /// Whatever a handler fails with. The event is tried again, then put among the dead letters.
 pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 

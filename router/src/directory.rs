@@ -156,7 +156,9 @@ fn behaviour(
     }
     if agent.kind == RECEPTIONIST {
         let answer = agent.reply.replace("{agent}", &agent.display_name);
-        return Ok(BoxedAgent::new(Receptionist::new(ReceptionistOptions { answer })));
+        let name = agent.display_name.clone();
+        let options = ReceptionistOptions { answer, name, ..ReceptionistOptions::default() };
+        return Ok(BoxedAgent::new(Receptionist::new(options)));
     }
     anyhow::bail!(
         "agent {:?} is of kind {:?}, which this program does not have",

@@ -33,8 +33,15 @@ pub struct Line {
     pub at_ms: i64,
     /// What the other side heard of it.
     pub text: String,
+    /// The rest, which nobody heard; an agent may send it by mail.
+    pub unheard: String,
+}
+
+impl Line {
     /// Whether there was more that was not heard.
-    pub interrupted: bool,
+    pub fn is_cut_off(&self) -> bool {
+        !self.unheard.trim().is_empty()
+    }
 }
 
 impl fmt::Debug for Line {
@@ -43,7 +50,7 @@ impl fmt::Debug for Line {
             .field("speaker", &self.speaker)
             .field("at_ms", &self.at_ms)
             .field("text_bytes", &self.text.len())
-            .field("interrupted", &self.interrupted)
+            .field("unheard_bytes", &self.unheard.len())
             .finish_non_exhaustive()
     }
 }

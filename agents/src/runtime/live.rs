@@ -27,9 +27,9 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore, oneshot};
 /// Events under way at the same time, their commits included. Far above the calls one machine carries.
 const UNDER_WAY: u32 = 4_096;
 
-/// Handlers that run at the same time. Each holds a read connection, of which there are few, for less than a
-/// millisecond.
-const RUNNING: usize = 8;
+/// Handlers that run at the same time. Each holds one of the store's four read connections while it runs,
+/// which is less than a millisecond; one stays for everybody else even if these three are slow.
+const RUNNING: usize = 3;
 
 /// How long an event waits for the commit of the one before it.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -266,18 +266,24 @@ impl Inner {
             return Err("this agent is no longer configured".into());
         };
         let run = || agent.handle_live(name, snapshot, event, history, now);
-        let (reply, mut handled) =
-            std::panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-                Err(format!("the handler panicked: {}", words_of(&*panic)).into())
-            })?;
-        if let (LiveEvent::Transcript(transcript), Some(call)) = (event, &snapshot.call)
-            && transcript.is_final
-            && !transcript.text.trim().is_empty()
-            && agent.listens_only()
-        {
-            let text = transcript.text.clone();
-            handled.effects.insert(0, Effect::Dictated { call: call.id, text });
+        let ran = std::panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+            Err(format!("the handler panicked: {}", words_of(&*panic)).into())
+        });
+        let (LiveEvent::Transcript(transcript), Some(call)) = (event, &snapshot.call) else {
+            return ran;
+        };
+        if !transcript.is_final || transcript.text.trim().is_empty() || !agent.listens_only() {
+            return ran;
         }
+        // The words are kept whatever the agent makes of them.
+        let (reply, mut handled) = ran.unwrap_or_else(|error| {
+            tracing::error!(agent = %name, call = %call.id, %error, "a live handler failed");
+            let why = format!("the agent failed on this: {error}");
+            let review = Effect::Review { conversation: snapshot.conversation, why };
+            (Reply::silent(), Handled { state: None, effects: vec![review] })
+        });
+        let text = transcript.text.clone();
+        handled.effects.insert(0, Effect::Dictated { call: call.id, text });
         Ok((reply, handled))
     }
 }

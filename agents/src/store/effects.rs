@@ -5,7 +5,8 @@
 //! half of a handler's intent ever takes effect.
 
 use super::{
-    AgentRules, Result, Rules, StoreError, Tx, Wake, accept, blobs, budgets, calls, handle, outbox,
+    AgentRules, Result, Rules, StoreError, Tx, Wake, accept, blobs, budgets, calls, handle, notice,
+    outbox,
 };
 use crate::{
     AgentId, ConversationId, InstanceId, MessageId, Reference, TaskId,
@@ -86,7 +87,7 @@ pub(super) fn apply(
             }
             Effect::NotifyOwner { conversation, draft } => {
                 let about = conversation.map(|about| own(tx, instance, about)).transpose()?;
-                notify_owner(tx, rules, agent, agent_rules, instance, about, &draft)?;
+                notice::notify_owner(tx, rules, agent, agent_rules, instance, about, &draft)?;
             }
             Effect::Speak { call, text } => {
                 calls::direct(tx, instance, call, Wanted::Speak(text))?;
@@ -115,7 +116,7 @@ fn own(tx: &Tx<'_>, instance: InstanceId, conversation: ConversationId) -> Resul
 }
 
 /// Puts a conversation before a person.
-fn show(tx: &Tx<'_>, conversation: ConversationId, why: &str) -> Result<()> {
+pub(super) fn show(tx: &Tx<'_>, conversation: ConversationId, why: &str) -> Result<()> {
     tx.run(
         "UPDATE conversations SET queue = 'needs_review', review_why = ?2 WHERE id = ?1",
         (conversation, why),
@@ -123,7 +124,7 @@ fn show(tx: &Tx<'_>, conversation: ConversationId, why: &str) -> Result<()> {
     Ok(())
 }
 
-fn open_own(
+pub(super) fn open_own(
     tx: &Tx<'_>,
     agent: AgentId,
     instance: InstanceId,
@@ -259,67 +260,33 @@ pub(super) fn send(
     post(tx, rules, actor, gate::Effect::Send, Trust::Proven, &letter)
 }
 
-/// The key of the instance that an agent's notices to its owner are kept in. What the owner answers comes
-/// there, and not into the memory of whoever the notice is about.
-pub(super) const OWNER_KEY: &str = "owner";
-
-/// Tells the owner by mail, in a conversation of its own that is linked to the one it is about. What
-/// cannot be told is noted there and put before a person.
-fn notify_owner(
+/// Tells an agent's owner, in a conversation that is theirs. Recordings of the calls of `about` may go along.
+#[expect(clippy::too_many_arguments, reason = "one caller; a struct would be used once")]
+pub(super) fn send_notice(
     tx: &mut Tx<'_>,
     rules: &Rules,
     agent: AgentId,
     agent_rules: &AgentRules,
-    instance: InstanceId,
-    about: Option<ConversationId>,
+    conversation: ConversationId,
+    owner: &str,
     draft: &Draft,
-) -> Result<()> {
-    let owner = agent_rules.owner.as_deref().map(str::trim).filter(|owner| !owner.is_empty());
-    let Some(owner) = owner.map(str::to_lowercase) else {
-        let conversation = match about {
-            Some(about) => about,
-            None => open_own(tx, agent, instance, &draft.subject)?,
-        };
-        let text = format!("{}\n\n{}", draft.subject, draft.text);
-        note(tx, conversation, instance, &agent_rules.name, text.trim())?;
-        return show(
-            tx,
-            conversation,
-            "a notice for the owner of this agent, who is not configured",
-        );
-    };
-    let home = accept::find_or_create_instance(tx, agent, OWNER_KEY, None)?;
-    let conversation = open_own(tx, agent, home, &draft.subject)?;
-    tx.run("UPDATE conversations SET linked_to = ?2 WHERE id = ?1", (conversation, about))?;
+    about: InstanceId,
+) -> Result<MessageId> {
     let letter = Letter {
         agent,
         conversation,
         answers: None,
         from: agent_rules.address.clone(),
-        to: vec![owner.clone()],
+        to: vec![owner.to_owned()],
         cc: lower(&draft.cc),
         subject: draft.subject.clone(),
         in_reply_to: None,
         references: Vec::new(),
         draft,
-        recordings_of: Some(instance),
+        recordings_of: Some(about),
     };
     let actor = Actor::Agent { approval: agent_rules.approval };
-    let effect = gate::Effect::Notify { owner: &owner };
-    let message = post(tx, rules, &actor, effect, Trust::Staff, &letter)?;
-    let (state, why): (String, String) =
-        tx.row("SELECT state, why FROM outbox WHERE message_id = ?1", (message,), |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
-    let Some(about) = about else { return Ok(()) };
-    if state == "released" {
-        let text = format!("The owner was told by mail: {}", draft.subject);
-        note(tx, about, instance, &agent_rules.name, text.trim_end_matches([':', ' ']))?;
-        return Ok(());
-    }
-    let text = format!("The owner was not told by mail: {why}");
-    note(tx, about, instance, &agent_rules.name, &text)?;
-    show(tx, about, &text)
+    post(tx, rules, &actor, gate::Effect::Notify { owner }, Trust::Staff, &letter)
 }
 
 fn lower(addresses: &[String]) -> Vec<String> {

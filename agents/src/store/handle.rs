@@ -410,10 +410,10 @@ impl History for Looking<'_> {
                  FROM messages m
                  LEFT JOIN spoken s ON s.message_id = m.id
                  -- The newest n messages lie in the n conversations that moved last, so an instance with
-                 -- a hundred thousand conversations reads few of them.
+                 -- a hundred thousand conversations reads few of them. One more, where words are left out.
                  WHERE m.conversation_id IN (
                      SELECT id FROM conversations WHERE instance_id = ?1
-                     ORDER BY last_message_at DESC LIMIT ?2)
+                     ORDER BY last_message_at DESC LIMIT ?2 + 1)
                    AND m.status = 'admitted'
                    AND m.id IS NOT ?3
                    AND NOT coalesce(s.speaker = 'caller' AND s.call_id = ?4 AND s.turn = ?5, 0)
@@ -427,8 +427,8 @@ impl History for Looking<'_> {
             );
             let rows = query.query_map((instance, limit, message, call, turn), |row| {
                 let heard: Option<i64> = row.get(6)?;
-                let (text, interrupted) = match heard {
-                    None => (row.get(4)?, false),
+                let (text, unheard) = match heard {
+                    None => (row.get(4)?, String::new()),
                     Some(heard) => {
                         calls::heard_of(row.get(4)?, usize::try_from(heard).unwrap_or(0))
                     }
@@ -439,7 +439,7 @@ impl History for Looking<'_> {
                     role: row.get(2)?,
                     author: row.get(3)?,
                     text,
-                    interrupted,
+                    interrupted: !unheard.is_empty(),
                     at: timestamp(row.get(5)?),
                 })
             })?;

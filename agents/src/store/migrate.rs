@@ -77,6 +77,55 @@ mod tests {
     }
 
     #[test]
+    fn a_database_from_before_calls_keeps_what_is_in_it_and_takes_calls() {
+        let mut old = Connection::open_in_memory().unwrap();
+        run_to(&mut old, 1).unwrap();
+        old.execute_batch(
+            "INSERT INTO agents VALUES (1, 'support', 'receptionist', 5);
+             INSERT INTO contacts VALUES (1, 'Ann', 'known', NULL, 5);
+             INSERT INTO handles VALUES (1, 1, 'email', 'ann@a.test', 'dmarc', 5);
+             INSERT INTO instances (id, agent_id, key, contact_id, proven, state, created_at)
+             VALUES (1, 1, 'contact:1', 1, 1, '{\"n\":7}', 5);
+             INSERT INTO conversations (id, agent_id, instance_id, thread, channel, last_message_at,
+                                        created_at)
+             VALUES (1, 1, 1, 'thread', 'mail', 6, 5);
+             INSERT INTO participants VALUES (1, 'ann@a.test', 1, 1), (1, 'bob@b.test', 0, NULL);
+             INSERT INTO messages (id, conversation_id, instance_id, channel, role, author, text,
+                                   status, created_at)
+             VALUES (9, 1, 1, 'mail', 'human', 'ann@a.test', 'an old question', 'admitted', 6);",
+        )
+        .unwrap();
+        run(&mut old).unwrap();
+        set_foreign_keys(&old);
+        let kept: (String, String, i64) = old
+            .query_row(
+                "SELECT m.text, i.state, (SELECT count(*) FROM participants WHERE member = 1)
+                 FROM messages m JOIN instances i ON i.id = m.instance_id WHERE m.id = 9",
+                (),
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            )
+            .unwrap();
+        assert_eq!(kept, ("an old question".into(), "{\"n\":7}".into(), 1));
+        old.execute_batch(
+            "INSERT INTO calls (id, agent_id, conversation_id, channel, contact_id, trust, started_at)
+             VALUES (1, 1, 1, 'browser', 1, 'known', 8);
+             INSERT INTO spoken (message_id, call_id, speaker, origin, started_ms, sent, heard, outcome)
+             VALUES (9, 1, 'caller', 'caller', 0, 1, 1, 'complete');",
+        )
+        .unwrap();
+        let orphan = "INSERT INTO spoken (message_id, call_id, speaker, origin, started_ms, sent,
+                                          heard, outcome)
+                      VALUES (10, 1, 'caller', 'caller', 0, 1, 1, 'complete')";
+        assert!(old.execute_batch(orphan).is_err(), "what was said belongs to a message");
+    }
+
+    fn set_foreign_keys(connection: &Connection) {
+        connection.pragma_update(None, "foreign_keys", 1).unwrap();
+        let mut broken = connection.prepare("PRAGMA foreign_key_check").unwrap();
+        assert!(broken.query(()).unwrap().next().unwrap().is_none());
+    }
+
+    #[test]
     fn every_table_is_strict() {
         let mut fresh = Connection::open_in_memory().unwrap();
         run(&mut fresh).unwrap();

@@ -6,7 +6,7 @@
 //! its call returns, not before: the answer is sent after the commit.
 //!
 //! - `accept`: mail comes in;
-//! - `handle` and `effects`: a handler's run is committed;
+//! - `handle`, `effects` and `notice`: a handler's run is committed;
 //! - `outbox`: what leaves, and what became of it;
 //! - `calls`: calls and chats are opened, what is said in them is kept, and they end;
 //! - `review`: what people decide;
@@ -24,6 +24,7 @@ mod handle;
 mod history;
 mod housekeeping;
 mod migrate;
+mod notice;
 mod outbox;
 mod review;
 mod rights;

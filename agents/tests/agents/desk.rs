@@ -8,7 +8,7 @@ use frontdesk_agents::{
     gate::Approval,
     mail::{AddressRoute, Arrival, ArrivalRecipient},
     retry::RetryPolicy,
-    runtime::{BoxedAgent, Registry},
+    runtime::{BoxedAgent, Live, Registry},
     store::{
         Accepted, AgentRules, Claimed, ConversationEntry, DeliveryOutcome, MessageStatus, Rules,
     },
@@ -188,6 +188,11 @@ impl Desk {
     pub async fn start_with(&mut self, config: RuntimeConfig) {
         let runtime = Runtime::start(self.store.clone(), self.registry.clone(), config);
         self.runtime = Some(runtime.await.unwrap());
+    }
+
+    /// The way to live handlers, once the runtime is started.
+    pub fn live(&self) -> Live {
+        self.runtime.as_ref().expect("the runtime was started").live()
     }
 
     pub async fn stop(&mut self) {

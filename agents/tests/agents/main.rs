@@ -4,6 +4,9 @@
 
 mod accept;
 mod breakers;
+mod calls;
+mod calls_builtin;
+mod calls_live;
 mod crash;
 mod desk;
 mod laws;

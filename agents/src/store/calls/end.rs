@@ -146,8 +146,8 @@ pub(in crate::store) fn load_ended(conn: &Connection, call: CallId) -> Result<Op
     ended.transcript = query
         .query_map((call,), |row| {
             let speaker: Speaker = row.get(0)?;
-            let (text, interrupted) = match speaker {
-                Speaker::Caller => (row.get(4)?, false),
+            let (text, unheard) = match speaker {
+                Speaker::Caller => (row.get(4)?, String::new()),
                 Speaker::Agent => {
                     let heard: i64 = row.get(5)?;
                     heard_of(row.get(4)?, usize::try_from(heard).unwrap_or(0))
@@ -159,7 +159,7 @@ pub(in crate::store) fn load_ended(conn: &Connection, call: CallId) -> Result<Op
                 via: row.get(2)?,
                 at_ms: row.get(3)?,
                 text,
-                interrupted,
+                unheard,
             })
         })?
         .collect::<rusqlite::Result<_>>()?;

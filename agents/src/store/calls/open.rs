@@ -3,8 +3,9 @@
 use crate::{
     AgentId, ContactId, ConversationId, HandleId, InstanceId, Trust,
     admission::InstancePolicy,
+    agent::OWNER_KEY,
     live::{Call, CallChannel, CallerCard, Chat, Hearing},
-    store::{AgentRules, Lane, Result, Rules, Store, StoreError, Tx, accept, effects, timestamp},
+    store::{AgentRules, Lane, Result, Rules, Store, StoreError, Tx, accept, timestamp},
 };
 use rusqlite::OptionalExtension;
 use std::collections::BTreeMap;
@@ -224,12 +225,11 @@ fn of_contact(
             (conversation, instance, true)
         }
     };
-    if is_new {
-        // Proven to be theirs: what is sent to them in this conversation goes to a member.
-        for (handle, value) in &handles {
-            accept::add_participant(tx, conversation, value, true, Some(*handle))?;
-        }
-    } else {
+    // Proven to be theirs: what is sent to them in this conversation goes to a member.
+    for (handle, value) in &handles {
+        accept::add_participant(tx, conversation, value, true, Some(*handle))?;
+    }
+    if !is_new {
         touch(tx, conversation)?;
     }
     Ok(Place { instance, conversation, contact: Some(contact), caller, is_new })
@@ -273,17 +273,20 @@ fn lately_active(
     contact: ContactId,
 ) -> Result<Vec<(ConversationId, InstanceId)>> {
     let mut query = tx.conn.prepare_cached(
+        // In this order, for the planner prefers to look at all that the agent did in the week.
         "SELECT DISTINCT c.id, c.instance_id
-         FROM handles h JOIN participants p ON p.address = h.value AND p.member = 1
-         JOIN conversations c ON c.id = p.conversation_id
-         JOIN instances i ON i.id = c.instance_id
+         FROM handles h
+         CROSS JOIN participants p INDEXED BY participants_by_address
+              ON p.address = h.value AND p.member = 1
+         CROSS JOIN conversations c ON c.id = p.conversation_id
+         CROSS JOIN instances i ON i.id = c.instance_id
          WHERE h.contact_id = ?1 AND c.agent_id = ?2 AND c.last_message_at >= ?3
            AND i.proven = 1 AND i.archived_at IS NULL AND i.key <> ?4
            AND (i.contact_id IS NULL OR i.contact_id = ?1)
          LIMIT 2",
     )?;
     Ok(query
-        .query_map((contact, agent, tx.now - JOINED_WITHIN, effects::OWNER_KEY), |row| {
+        .query_map((contact, agent, tx.now - JOINED_WITHIN, OWNER_KEY), |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?
         .collect::<rusqlite::Result<_>>()?)

@@ -192,14 +192,14 @@ impl Store {
     }
 }
 
-/// Of a text, what was heard of it, and whether that is not all.
-pub(in crate::store) fn heard_of(mut text: String, heard: usize) -> (String, bool) {
+/// Of a text, what was heard of it, and what was not. White space at the end is nothing to hear.
+pub(in crate::store) fn heard_of(mut text: String, heard: usize) -> (String, String) {
     let heard = text.floor_char_boundary(heard);
-    let interrupted = !text[heard..].trim().is_empty();
-    if interrupted {
-        text.truncate(heard);
+    if text[heard..].trim().is_empty() {
+        return (text, String::new());
     }
-    (text, interrupted)
+    let unheard = text.split_off(heard);
+    (text, unheard)
 }
 
 pub(in crate::store) fn insert_spoken(
@@ -295,8 +295,13 @@ mod tests {
 
     #[test]
     fn a_missing_space_at_the_end_is_no_interruption() {
-        assert_eq!(heard_of("All of it. ".into(), 10), ("All of it. ".into(), false));
-        assert_eq!(heard_of("One. Two.".into(), 4), ("One.".into(), true));
-        assert_eq!(heard_of("Nothing".into(), 0), (String::new(), true));
+        let check = |text: &str, heard, parts: (&str, &str)| {
+            assert_eq!(heard_of(text.into(), heard), (parts.0.into(), parts.1.into()));
+        };
+        check("All of it. ", 10, ("All of it. ", ""));
+        check("One. Two.", 4, ("One.", " Two."));
+        check("Nothing", 0, ("", "Nothing"));
+        check("Grüße", 3, ("Gr", "üße"));
+        check("Short", 99, ("Short", ""));
     }
 }
