@@ -1,11 +1,15 @@
 # Sourced by the other scripts: what they need from the machine, said before it is installed.
 #
-# A script calls need_rust, need_compiler and need_program, then install_needs, which
+# A script calls need_… for what it cannot do without and want_… for what it can, then install_needs,
+# which
 # - says what is missing, by name, and does nothing if nothing is;
 # - asks once on a terminal, unless YES=1; without a terminal it goes ahead;
-# - installs as root; otherwise it prints the command to run and stops. It never calls sudo.
+# - installs as root; otherwise it prints the command to run, and stops if something is needed. It never
+#   calls sudo.
 
 missing_packages=()
+wanted_packages=()
+wanted_for=""
 missing_toolchain=""
 
 say() { printf '%s\n' "$*" >&2; }
@@ -34,34 +38,72 @@ need_compiler() {
     fi
 }
 
+# Whisper, the speech recogniser, is C++ and built from source with cmake.
+need_whisper() {
+    need_program cmake cmake
+    if ! echo 'int main() { return 0; }' | c++ -x c++ - -o /dev/null 2>/dev/null; then
+        missing_packages+=(g++)
+    fi
+}
+
+# The speech libraries that calls use. They are opened at run time, so nothing is built with them, and
+# `frontdesk check` says what is missing.
+speech_packages() {
+    compgen -G '/usr/lib/*/libflite.so.1' >/dev/null || echo libflite1
+    compgen -G '/usr/lib/*/libpocketsphinx.so.3' >/dev/null || echo libpocketsphinx3
+    [[ -e /usr/share/pocketsphinx/model/en-us/en-us ]] || echo pocketsphinx-en-us
+    command -v espeak-ng >/dev/null || echo espeak-ng
+}
+
+need_speech() {
+    local packages
+    mapfile -t packages < <(speech_packages)
+    missing_packages+=("${packages[@]}")
+}
+
+# As need_speech, but mail works without. Nothing where there is no apt.
+want_speech() {
+    command -v apt-get >/dev/null || return 0
+    mapfile -t wanted_packages < <(speech_packages)
+    wanted_for="calls; mail works without"
+}
+
 # need_program COMMAND PACKAGE
 need_program() {
     PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null || missing_packages+=("$2")
 }
 
-# need_file PATTERN PACKAGE, for what is not a program
-need_file() {
-    compgen -G "$1" >/dev/null || missing_packages+=("$2")
-}
-
 install_needs() {
-    [[ ${#missing_packages[@]} -eq 0 && -z $missing_toolchain ]] && return
+    local needed=$((${#missing_packages[@]} + ${#missing_toolchain}))
+    [[ $needed -eq 0 && ${#wanted_packages[@]} -eq 0 ]] && return
     say "Not on this machine yet:"
     [[ -n $missing_toolchain ]] && say "  Rust $missing_toolchain, which rustup will fetch for this user"
     [[ ${#missing_packages[@]} -gt 0 ]] && say "  Debian packages: ${missing_packages[*]}"
+    [[ ${#wanted_packages[@]} -gt 0 ]] && say "  Debian packages for $wanted_for: ${wanted_packages[*]}"
+    local command="sudo apt-get install --no-install-recommends"
     if [[ ${#missing_packages[@]} -gt 0 ]]; then
         check_packages_can_be_installed
+    elif [[ ${#wanted_packages[@]} -gt 0 && $(id -u) -ne 0 ]]; then
+        say "To install them: $command ${wanted_packages[*]}"
+        wanted_packages=()
+        [[ $needed -eq 0 ]] && return
     fi
     if [[ ${YES:-} != 1 && -t 0 && -t 2 ]]; then
         local answer
         read -r -p "Install now? [y/N] " answer
-        [[ $answer == [yY]* ]] || stop "Nothing was installed."
+        if [[ $answer != [yY]* ]]; then
+            [[ $needed -eq 0 ]] || stop "Nothing was installed."
+            say "Nothing was installed."
+            return 0
+        fi
     fi
+    missing_packages+=("${wanted_packages[@]}")
     [[ ${#missing_packages[@]} -gt 0 ]] && install_packages
     if [[ -n $missing_toolchain ]]; then
         rustup toolchain install "$missing_toolchain" --profile minimal -c clippy -c rustfmt
     fi
     missing_packages=()
+    wanted_packages=()
     missing_toolchain=""
 }
 
@@ -69,7 +111,7 @@ check_packages_can_be_installed() {
     command -v apt-get >/dev/null ||
         stop "This is not Debian. Install what these packages hold with your own tools."
     [[ $(id -u) -eq 0 ]] || stop "Run this, and then the same again:" \
-        "sudo apt-get install --no-install-recommends ${missing_packages[*]}"
+        "sudo apt-get install --no-install-recommends ${missing_packages[*]} ${wanted_packages[*]}"
 }
 
 install_packages() {
