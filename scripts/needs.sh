@@ -11,6 +11,8 @@ missing_packages=()
 wanted_packages=()
 wanted_for=""
 missing_toolchain=""
+# What somebody said no to.
+declined=target/.declined-packages
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -65,7 +67,7 @@ need_speech() {
 want_speech() {
     command -v apt-get >/dev/null || return 0
     mapfile -t wanted_packages < <(speech_packages)
-    wanted_for="calls; mail works without"
+    wanted_for="calls (mail works without)"
 }
 
 # need_program COMMAND PACKAGE
@@ -75,16 +77,19 @@ need_program() {
 
 install_needs() {
     local needed=$((${#missing_packages[@]} + ${#missing_toolchain}))
+    # Who once said no to what can be done without is not asked for it again.
+    if [[ $needed -eq 0 && $(cat "$declined" 2>/dev/null) == "${wanted_packages[*]}" ]]; then
+        wanted_packages=()
+    fi
     [[ $needed -eq 0 && ${#wanted_packages[@]} -eq 0 ]] && return
     say "Not on this machine yet:"
     [[ -n $missing_toolchain ]] && say "  Rust $missing_toolchain, which rustup will fetch for this user"
     [[ ${#missing_packages[@]} -gt 0 ]] && say "  Debian packages: ${missing_packages[*]}"
     [[ ${#wanted_packages[@]} -gt 0 ]] && say "  Debian packages for $wanted_for: ${wanted_packages[*]}"
-    local command="sudo apt-get install --no-install-recommends"
     if [[ ${#missing_packages[@]} -gt 0 ]]; then
         check_packages_can_be_installed
     elif [[ ${#wanted_packages[@]} -gt 0 && $(id -u) -ne 0 ]]; then
-        say "To install them: $command ${wanted_packages[*]}"
+        say "To install those: sudo apt-get install --no-install-recommends ${wanted_packages[*]}"
         wanted_packages=()
         [[ $needed -eq 0 ]] && return
     fi
@@ -94,11 +99,15 @@ install_needs() {
         if [[ $answer != [yY]* ]]; then
             [[ $needed -eq 0 ]] || stop "Nothing was installed."
             say "Nothing was installed."
-            return 0
+            mkdir -p "${declined%/*}" && echo "${wanted_packages[*]}" >"$declined"
+            return
         fi
     fi
-    missing_packages+=("${wanted_packages[@]}")
-    [[ ${#missing_packages[@]} -gt 0 ]] && install_packages
+    [[ ${#missing_packages[@]} -gt 0 ]] && install_packages "${missing_packages[@]}"
+    if [[ ${#wanted_packages[@]} -gt 0 ]]; then
+        # In a process of its own: stopping there is going on without them here.
+        (install_packages "${wanted_packages[@]}") || say "Going on without."
+    fi
     if [[ -n $missing_toolchain ]]; then
         rustup toolchain install "$missing_toolchain" --profile minimal -c clippy -c rustfmt
     fi
@@ -114,18 +123,19 @@ check_packages_can_be_installed() {
         "sudo apt-get install --no-install-recommends ${missing_packages[*]} ${wanted_packages[*]}"
 }
 
+# install_packages PACKAGE...
 install_packages() {
     say "Running apt-get update and apt-get install."
     # Without fresh lists the packages may still be found.
     apt-get update -qq </dev/null || say "apt-get update failed; trying with the lists there are."
-    local install=(apt-get install -qq --no-install-recommends "${missing_packages[@]}")
+    local install=(apt-get install -qq --no-install-recommends "$@")
     # Postfix takes the place of another mail server. That must be the owner's decision.
     local removed
     removed=$("${install[@]}" --simulate </dev/null | sed -n 's/^Remv \([^ ]*\).*/\1/p')
     [[ -z $removed ]] || stop "That would remove ${removed//$'\n'/ }, so nothing was installed."
 
     local started_nothing=""
-    if [[ " ${missing_packages[*]} " == *" postfix "* ]]; then
+    if [[ " $* " == *" postfix "* ]]; then
         echo "postfix postfix/main_mailer_type select No configuration" | debconf-set-selections
         forbid_starting_services
         started_nothing=1
