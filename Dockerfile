@@ -7,18 +7,37 @@
 # on 0.0.0.0 (see frontdesk.example.toml):
 #   docker run -p 25:2525 -p 8080:8080 -v frontdesk-data:/data \
 #       -v ./frontdesk.toml:/etc/frontdesk/frontdesk.toml:ro frontdesk
+#
+# A speech model for calls, kept with the data:
+#   docker run --rm -v frontdesk-data:/data frontdesk models pull whisper:base.en
+
+FROM node:22-bookworm-slim AS pages
+WORKDIR /src
+COPY inbox-ui .
+RUN --mount=type=cache,target=/root/.npm \
+    npm ci --no-audit --no-fund && npm run build
 
 FROM rust:1.95.0-slim-bookworm AS build
+# Whisper is C++ and built with cmake.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends cmake g++ make \
+    && rm -rf /var/lib/apt/lists/*
 # The image has the compiler that rust-toolchain.toml names, but not its clippy and rustfmt.
 ENV RUSTUP_TOOLCHAIN=1.95.0
 WORKDIR /src
 COPY . .
+COPY --from=pages /src/talk/dist inbox-ui/talk/dist
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --release --locked --bin frontdesk \
     && cp target/release/frontdesk /usr/local/bin/frontdesk
 
 FROM debian:bookworm-slim
+# What speaks and hears in calls without a download, and whom to trust when a model is downloaded.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends \
+        ca-certificates espeak-ng libflite1 libpocketsphinx3 pocketsphinx-en-us \
+    && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /data frontdesk \
     && install -d -o frontdesk -g frontdesk -m 700 /data \
     && install -d /etc/frontdesk

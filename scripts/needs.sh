@@ -1,12 +1,18 @@
 # Sourced by the other scripts: what they need from the machine, said before it is installed.
 #
-# A script calls need_rust, need_compiler and need_program, then install_needs, which
+# A script calls need_… for what it cannot do without and want_… for what it can, then install_needs,
+# which
 # - says what is missing, by name, and does nothing if nothing is;
 # - asks once on a terminal, unless YES=1; without a terminal it goes ahead;
-# - installs as root; otherwise it prints the command to run and stops. It never calls sudo.
+# - installs as root; otherwise it prints the command to run, and stops if something is needed. It never
+#   calls sudo.
 
 missing_packages=()
+wanted_packages=()
+wanted_for=""
 missing_toolchain=""
+# What somebody said no to.
+declined=target/.declined-packages
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -34,34 +40,79 @@ need_compiler() {
     fi
 }
 
+# Whisper, the speech recogniser, is C++ and built from source with cmake.
+need_whisper() {
+    need_program cmake cmake
+    if ! echo 'int main() { return 0; }' | c++ -x c++ - -o /dev/null 2>/dev/null; then
+        missing_packages+=(g++)
+    fi
+}
+
+# The speech libraries that calls use. They are opened at run time, so nothing is built with them, and
+# `frontdesk check` says what is missing.
+speech_packages() {
+    compgen -G '/usr/lib/*/libflite.so.1' >/dev/null || echo libflite1
+    compgen -G '/usr/lib/*/libpocketsphinx.so.3' >/dev/null || echo libpocketsphinx3
+    [[ -e /usr/share/pocketsphinx/model/en-us/en-us ]] || echo pocketsphinx-en-us
+    command -v espeak-ng >/dev/null || echo espeak-ng
+}
+
+need_speech() {
+    local packages
+    mapfile -t packages < <(speech_packages)
+    missing_packages+=("${packages[@]}")
+}
+
+# As need_speech, but mail works without. Nothing where there is no apt.
+want_speech() {
+    command -v apt-get >/dev/null || return 0
+    mapfile -t wanted_packages < <(speech_packages)
+    wanted_for="calls (mail works without)"
+}
+
 # need_program COMMAND PACKAGE
 need_program() {
     PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null || missing_packages+=("$2")
 }
 
-# need_file PATTERN PACKAGE, for what is not a program
-need_file() {
-    compgen -G "$1" >/dev/null || missing_packages+=("$2")
-}
-
 install_needs() {
-    [[ ${#missing_packages[@]} -eq 0 && -z $missing_toolchain ]] && return
+    local needed=$((${#missing_packages[@]} + ${#missing_toolchain}))
+    # Who once said no to what can be done without is not asked for it again.
+    if [[ $needed -eq 0 && $(cat "$declined" 2>/dev/null) == "${wanted_packages[*]}" ]]; then
+        wanted_packages=()
+    fi
+    [[ $needed -eq 0 && ${#wanted_packages[@]} -eq 0 ]] && return
     say "Not on this machine yet:"
     [[ -n $missing_toolchain ]] && say "  Rust $missing_toolchain, which rustup will fetch for this user"
     [[ ${#missing_packages[@]} -gt 0 ]] && say "  Debian packages: ${missing_packages[*]}"
+    [[ ${#wanted_packages[@]} -gt 0 ]] && say "  Debian packages for $wanted_for: ${wanted_packages[*]}"
     if [[ ${#missing_packages[@]} -gt 0 ]]; then
         check_packages_can_be_installed
+    elif [[ ${#wanted_packages[@]} -gt 0 && $(id -u) -ne 0 ]]; then
+        say "To install those: sudo apt-get install --no-install-recommends ${wanted_packages[*]}"
+        wanted_packages=()
+        [[ $needed -eq 0 ]] && return
     fi
     if [[ ${YES:-} != 1 && -t 0 && -t 2 ]]; then
         local answer
         read -r -p "Install now? [y/N] " answer
-        [[ $answer == [yY]* ]] || stop "Nothing was installed."
+        if [[ $answer != [yY]* ]]; then
+            [[ $needed -eq 0 ]] || stop "Nothing was installed."
+            say "Nothing was installed."
+            mkdir -p "${declined%/*}" && echo "${wanted_packages[*]}" >"$declined"
+            return
+        fi
     fi
-    [[ ${#missing_packages[@]} -gt 0 ]] && install_packages
+    [[ ${#missing_packages[@]} -gt 0 ]] && install_packages "${missing_packages[@]}"
+    if [[ ${#wanted_packages[@]} -gt 0 ]]; then
+        # In a process of its own: stopping there is going on without them here.
+        (install_packages "${wanted_packages[@]}") || say "Going on without."
+    fi
     if [[ -n $missing_toolchain ]]; then
         rustup toolchain install "$missing_toolchain" --profile minimal -c clippy -c rustfmt
     fi
     missing_packages=()
+    wanted_packages=()
     missing_toolchain=""
 }
 
@@ -69,21 +120,22 @@ check_packages_can_be_installed() {
     command -v apt-get >/dev/null ||
         stop "This is not Debian. Install what these packages hold with your own tools."
     [[ $(id -u) -eq 0 ]] || stop "Run this, and then the same again:" \
-        "sudo apt-get install --no-install-recommends ${missing_packages[*]}"
+        "sudo apt-get install --no-install-recommends ${missing_packages[*]} ${wanted_packages[*]}"
 }
 
+# install_packages PACKAGE...
 install_packages() {
     say "Running apt-get update and apt-get install."
     # Without fresh lists the packages may still be found.
     apt-get update -qq </dev/null || say "apt-get update failed; trying with the lists there are."
-    local install=(apt-get install -qq --no-install-recommends "${missing_packages[@]}")
+    local install=(apt-get install -qq --no-install-recommends "$@")
     # Postfix takes the place of another mail server. That must be the owner's decision.
     local removed
     removed=$("${install[@]}" --simulate </dev/null | sed -n 's/^Remv \([^ ]*\).*/\1/p')
     [[ -z $removed ]] || stop "That would remove ${removed//$'\n'/ }, so nothing was installed."
 
     local started_nothing=""
-    if [[ " ${missing_packages[*]} " == *" postfix "* ]]; then
+    if [[ " $* " == *" postfix "* ]]; then
         echo "postfix postfix/main_mailer_type select No configuration" | debconf-set-selections
         forbid_starting_services
         started_nothing=1

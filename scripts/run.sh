@@ -3,10 +3,17 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/needs.sh
+source scripts/pages.sh
 
 need_rust
 need_compiler
+need_whisper
+need_pages || say "$node_missing. Until then there is no talk page."
+want_speech
 install_needs
 
+if pages_are_built || node_is_there; then
+    build_pages
+fi
 cargo build --release --locked --bin frontdesk
 exec cargo run --quiet --release --locked --bin frontdesk -- serve "$@"

@@ -6,6 +6,7 @@ source scripts/needs.sh
 
 need_rust
 need_compiler
+need_whisper
 install_needs
 
 # Link-time optimisation of every test binary would take longer than it saves.

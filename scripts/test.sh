@@ -2,31 +2,42 @@
 # Runs every test. Arguments go to the test runner, such as a part of a test's name.
 #
 # PEERS=optional leaves out what would need swaks, Postfix or Python where they are not installed,
-# for machines with another mail server, which Postfix would replace.
+# for machines with another mail server, which Postfix would replace. It also leaves out the web pages
+# where Node is missing, and their tests in a browser where Chromium or flite is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/needs.sh
+source scripts/pages.sh
 
 need_rust
 need_compiler
+need_whisper
 if [[ ${PEERS:-required} == required ]]; then
     need_program swaks swaks
     need_program postfix postfix
     need_program python3 python3
-    # The speech engines of voice/, which are opened at run time.
-    need_file '/usr/lib/*/libflite.so.1' libflite1
-    need_file '/usr/lib/*/libpocketsphinx.so.3' libpocketsphinx3
-    need_file '/usr/share/pocketsphinx/model/en-us/en-us' pocketsphinx-en-us
-    need_program espeak-ng espeak-ng
+    need_speech
+    # The talk page is tried in a browser, with speech for its microphone.
+    need_program chromium chromium
+    need_program flite flite
+    need_node || stop "$node_missing."
 fi
+need_pages || say "$node_missing. The web pages are left out."
 install_needs
+if pages_are_built || node_is_there; then
+    build_pages
+fi
 
 # With `required`, a peer that is missing is a failure and not a reason to skip.
 export FRONTDESK_PEERS=${PEERS:-required}
 export PATH=$PATH:/usr/sbin:/sbin
 
-# Examples in the documentation first: the summary of the tests is to be the last thing printed.
+# The web pages and the examples in the documentation first: the summary of the tests is to be the last
+# thing printed.
 if [[ $# -eq 0 ]]; then
+    if [[ $FRONTDESK_PEERS == required ]] || node_is_there; then
+        test_pages
+    fi
     cargo test --locked --workspace --doc --quiet
 fi
 if cargo nextest --version >/dev/null 2>&1; then

@@ -322,3 +322,78 @@ async fn check_health_asks_the_running_server() {
     let ran = run(folder.path(), &["check", "--health"], "").await;
     assert_eq!(ran.code, 1, "{}", ran.out);
 }
+
+#[tokio::test]
+async fn check_names_what_calls_lack_and_minds_only_where_outsiders_may_call() {
+    let folder = tempfile::tempdir().unwrap();
+    // There are no speech libraries in this folder, whatever the machine has.
+    let voice = "[smtp]\nlisten = [\"127.0.0.1:0\"]\n[http]\nlisten = [\"127.0.0.1:0\"]\n\
+                 [voice]\nlibrary_dir = \".\"\n[[agent]]\nname = \"hello\"\n";
+    let check = async |talk: &str| {
+        let config = format!("{voice}talk = \"{talk}\"\n");
+        std::fs::write(folder.path().join("frontdesk.toml"), config).unwrap();
+        run(folder.path(), &["check"], "").await
+    };
+    let staff = check("staff").await;
+    assert_eq!(staff.code, 0, "{}", staff.out);
+    assert!(staff.out.contains("note  stt      whisper:base.en cannot work"), "{}", staff.out);
+    assert!(staff.out.contains("note  tts      flite:slt cannot work"), "{}", staff.out);
+    assert!(staff.out.contains("apt install libflite1"), "{}", staff.out);
+    let public = check("public").await;
+    assert_eq!(public.code, 1, "{}", public.out);
+    assert!(public.out.contains("BAD   tts      flite:slt cannot work"), "{}", public.out);
+    let off = check("off").await;
+    assert!(off.code == 0 && !off.out.contains("flite"), "{}", off.out);
+}
+
+#[tokio::test]
+async fn models_are_listed_and_pulled() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = "[voice]\nstt = \"whisper:mine\"\nmodels_manifest = \"models.json\"\n\
+                  models_mirror = \"stick\"\n";
+    std::fs::write(folder.path().join("frontdesk.toml"), config).unwrap();
+    // SHA-256 of "hello" (FIPS 180-4).
+    let sum = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    let manifest = json!({
+        "mine": { "file": "mine.bin", "url": "https://published.test/m", "size": 5, "sha256": sum },
+    });
+    std::fs::write(folder.path().join("models.json"), manifest.to_string()).unwrap();
+    let pull =
+        async |args: &[&str]| run(folder.path(), &[&["models", "pull"], args].concat(), "").await;
+
+    let ran = run(folder.path(), &["models", "list"], "").await;
+    let mine = ran.out.lines().find(|line| line.starts_with("whisper:mine ")).unwrap();
+    assert!(mine.contains("1 MB") && mine.contains("not here  yes"), "{}", ran.out);
+
+    let ran = pull(&["whisper:mine"]).await;
+    assert_eq!(ran.code, 1, "{}", ran.out);
+    assert!(ran.err.contains("there is no model at stick/mine.bin"), "{}", ran.err);
+
+    std::fs::create_dir(folder.path().join("stick")).unwrap();
+    std::fs::write(folder.path().join("stick/mine.bin"), "hallo").unwrap();
+    let ran = pull(&["whisper:mine"]).await;
+    assert_eq!(ran.code, 1, "{}", ran.out);
+    assert!(ran.err.contains("its checksum is another"), "{}", ran.err);
+
+    std::fs::write(folder.path().join("stick/mine.bin"), "hello").unwrap();
+    let ran = pull(&["--json", "whisper:mine"]).await;
+    let last: Value = serde_json::from_str(ran.out.lines().last().unwrap()).unwrap();
+    assert_eq!((ran.code, &last["already"], &last["size"]), (0, &json!(false), &json!(5)));
+    assert_eq!(std::fs::read(last["file"].as_str().unwrap()).unwrap(), b"hello");
+    let ran = pull(&["whisper:mine"]).await;
+    assert!(ran.out.starts_with("whisper:mine is here already: "), "{}", ran.out);
+
+    let ran = pull(&["whisper:base-en"]).await;
+    assert_eq!(ran.code, 2, "{}", ran.out);
+    assert!(ran.err.contains("Did you mean whisper:base.en?"), "{}", ran.err);
+    let ran = pull(&["--mirror", "ftp://x", "base.en"]).await;
+    assert_eq!(ran.code, 2, "{}", ran.out);
+    assert!(ran.err.contains("not a way to fetch models"), "{}", ran.err);
+
+    let ran = run(folder.path(), &["models", "list", "--json"], "").await;
+    let list: Value = serde_json::from_str(&ran.out).unwrap();
+    let items = list["items"].as_array().unwrap();
+    let mine = items.iter().find(|item| item["name"] == "whisper:mine").unwrap();
+    assert_eq!((&mine["state"], &mine["used"]), (&json!("here"), &json!(true)));
+    assert_eq!(items.len(), 7);
+}

@@ -4,6 +4,11 @@
 //! What always holds: loading never blocks the runtime; an engine is loaded once for the process; and
 //! whoever is heard by a stand-in can be told so, and why.
 
+mod standing;
+
+pub use frontdesk_voice::engine::{Job, State};
+pub use standing::{Standing, standings};
+
 use crate::config::{CallSettings, Config};
 use frontdesk_voice::engine::{EngineName, Error, Registry, Synthesiser, Transcriber};
 use std::sync::Arc;

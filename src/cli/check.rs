@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use clap::Args;
 use frontdesk_router::config::{Config, LOCAL_DOMAIN, reachable};
+use frontdesk_router::engines::{Job, Standing, State, standings};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpStream, UnixStream};
@@ -142,6 +143,7 @@ async fn scorecard(config: &Config, file: Option<&Path>) -> Vec<Finding> {
         });
     }
     findings.push(tls(config));
+    findings.extend(engines(config).await);
     if running {
         findings.push(health(config).await);
     } else {
@@ -221,6 +223,46 @@ fn tls(config: &Config) -> Finding {
             "Set [smtp] tls_cert_file and tls_key_file to offer STARTTLS.",
         ),
         None => Finding::good("tls", "none, and none needed on this machine alone"),
+    }
+}
+
+/// What hears and what speaks in calls.
+async fn engines(config: &Config) -> Vec<Finding> {
+    let config = config.clone();
+    let found = tokio::task::spawn_blocking(move || standings(&config)).await;
+    match found {
+        Ok(found) => found.iter().map(engine).collect(),
+        Err(error) => vec![Finding::bad(
+            "calls",
+            format!("the engines could not be looked at: {error}"),
+            "Look at the libraries they need, and report this.",
+        )],
+    }
+}
+
+fn engine(standing: &Standing) -> Finding {
+    let (what, does) = match standing.job {
+        Job::Listen => ("stt", "hears"),
+        Job::Speak => ("tts", "speaks to"),
+    };
+    let name = &standing.name;
+    match &standing.state {
+        State::Ready { note: "" } => Finding::good(what, format!("{name} {does} callers")),
+        State::Ready { note } => Finding::good(what, format!("{name} {does} callers: {note}")),
+        State::Lacking { what: lack, fix } => {
+            let detail = match &standing.stand_in {
+                Some(other) => {
+                    format!("{name} cannot work: {lack}. {other}, which is basic, stands in.")
+                }
+                None => format!("{name} cannot work: {lack}"),
+            };
+            // Mail works without; outsiders who were promised a call are another matter.
+            if standing.public && standing.stand_in.is_none() {
+                Finding::bad(what, detail, fix.clone())
+            } else {
+                Finding::note(what, detail, fix.clone())
+            }
+        }
     }
 }
 

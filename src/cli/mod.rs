@@ -15,6 +15,7 @@ mod email;
 mod export;
 mod inbox;
 mod keys;
+mod models;
 mod outbox;
 mod output;
 mod serve;
@@ -91,6 +92,9 @@ enum Command {
     /// See mail on its way out
     #[command(subcommand)]
     Outbox(outbox::Outbox),
+    /// The speech models of calls
+    #[command(subcommand)]
+    Models(models::Models),
     /// The keys that sign reply addresses and mail
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -182,6 +186,7 @@ async fn dispatch(
         Command::Inbox(inbox) => inbox.run(&desk, output).await,
         Command::Agents(agents) => agents.run(&desk, output).await,
         Command::Outbox(outbox) => outbox.run(&desk, output).await,
+        Command::Models(models) => models.run(&desk, output).await,
         Command::Keys(keys) => keys.run(&desk, output).await,
         Command::Backup(backup) => backup.run(&desk, output).await,
         Command::Export(export) => export.run(&desk, output).await,

@@ -36,6 +36,8 @@ pub use settings::{
 };
 pub use voice::{ANNOUNCEMENT, ANY_LANGUAGE, CallSettings, Talk, VoiceConfig};
 
+pub(crate) use suggest::nearest;
+
 use files::Files;
 use read::Surroundings;
 use walk::Report;

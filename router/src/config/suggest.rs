@@ -1,7 +1,7 @@
 //! "Did you mean": the known word nearest to what was written.
 
 /// The nearest of `known` to `word`, if it is near enough to be a slip: a third of its letters.
-pub(super) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let word = word.to_lowercase().replace('-', "_");
     known
         .map(|candidate| (distance(&word, candidate), candidate))

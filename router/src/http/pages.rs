@@ -74,8 +74,11 @@ struct Pages {
 
 enum Part {
     Text(&'static str),
-    Place(fn(&TalkPage<'_>) -> String),
+    Place(Value),
 }
+
+/// What goes into a place.
+type Value = for<'a> fn(&TalkPage<'a>) -> &'a str;
 
 struct File {
     bytes: &'static [u8],
@@ -97,7 +100,7 @@ impl Pages {
             Some(parts) => {
                 let text = parts.iter().map(|part| match part {
                     Part::Text(text) => Cow::Borrowed(*text),
-                    Part::Place(value) => escaped(&value(about)).into(),
+                    Part::Place(value) => escaped(value(about)).into(),
                 });
                 (StatusCode::OK, text.collect::<String>().into())
             }
@@ -171,12 +174,12 @@ fn kind(name: &str) -> &'static str {
 
 /// The page's text, cut at its places. What is filled in is not looked at for places again.
 fn parts(page: &'static str) -> Vec<Part> {
-    let places: [(&str, fn(&TalkPage<'_>) -> String); 5] = [
-        ("__FRONTDESK_AGENT__", |page| page.agent.to_owned()),
-        ("__FRONTDESK_AGENT_NAME__", |page| page.agent_name.to_owned()),
-        ("__FRONTDESK_ABOUT__", |page| page.about.to_owned()),
-        ("__FRONTDESK_INSTANCE__", |page| page.instance.to_owned()),
-        ("__FRONTDESK_TOKEN__", |page| page.token.to_owned()),
+    let places: [(&str, Value); 5] = [
+        ("__FRONTDESK_AGENT__", |page| page.agent),
+        ("__FRONTDESK_AGENT_NAME__", |page| page.agent_name),
+        ("__FRONTDESK_ABOUT__", |page| page.about),
+        ("__FRONTDESK_INSTANCE__", |page| page.instance),
+        ("__FRONTDESK_TOKEN__", |page| page.token),
     ];
     let mut parts = Vec::new();
     let mut rest = page;

@@ -86,7 +86,7 @@ pub struct DeepgramSettings {
 }
 
 /// What an engine is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Job {
     /// Speech to text.
     Listen,

@@ -11,8 +11,8 @@ pub(super) use read::{agent_calls, voice};
 
 use super::settings::{AgentConfig, Config};
 use crate::models::Mirror;
-use frontdesk_voice::engine::{EngineName, Settings, models::Manifest};
-use std::time::Duration;
+use frontdesk_voice::engine::{EngineName, Job, Settings, models::Manifest};
+use std::{collections::BTreeSet, time::Duration};
 
 /// Stands for a language where the engine is to find out which it is.
 pub const ANY_LANGUAGE: &str = "auto";
@@ -144,6 +144,19 @@ impl Config {
         let mut settings = self.voice.engines.clone();
         settings.whisper.models_dir.get_or_insert_with(|| self.server.data.join("models"));
         settings
+    }
+
+    /// Every engine that a call may use, by what it is for: none where nobody can call.
+    pub fn engines_in_use(&self) -> impl Iterator<Item = (EngineName, Job)> {
+        let mut engines = BTreeSet::new();
+        let callable = self.agents.iter().filter(|agent| agent.talk != Talk::Off);
+        for calls in callable.map(|agent| self.voice.calls_of(agent)) {
+            engines.extend([(calls.stt, Job::Listen), (calls.tts, Job::Speak)]);
+            engines.extend(calls.stt_fallback.map(|name| (name, Job::Listen)));
+            engines.extend(self.voice.allow_stt.iter().cloned().map(|name| (name, Job::Listen)));
+            engines.extend(self.voice.allow_tts.iter().cloned().map(|name| (name, Job::Speak)));
+        }
+        engines.into_iter()
     }
 
     /// Where pulled models are kept.
