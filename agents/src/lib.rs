@@ -1,6 +1,7 @@
 //! Agents, the runtime that drives them, and the one history they share.
 //!
 //! - [`agent`]: the [`Agent`] trait and the [`Context`] a handler works with;
+//! - [`model`]: language models, and what is said to them and by them;
 //! - [`mail`]: mail as agents see it, and what the mail side hands over to be stored;
 //! - [`admission`]: whether a message is from a member, a participant or a stranger, as a pure function;
 //! - [`gate`]: the one decision that stands before everything that leaves;
@@ -19,6 +20,7 @@ pub mod clock;
 pub mod gate;
 pub mod ids;
 pub mod mail;
+pub mod model;
 pub mod retry;
 pub mod runtime;
 pub mod schedule;
