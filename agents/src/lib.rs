@@ -25,6 +25,8 @@ pub mod retry;
 pub mod runtime;
 pub mod schedule;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use agent::{Admission, Agent, Context, HandlerError, Task, TaskContext};
 pub use clock::{Clock, ManualClock, SystemClock};
