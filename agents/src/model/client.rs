@@ -27,6 +27,9 @@ const ERROR_MAX: usize = 64 * 1024;
 /// After a complete answer, how long its cost may take to come, and the end of the connection.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// After the last mark of an answer, how long the end of its body may take. It comes with it, if at all.
+const DRAIN: Duration = Duration::from_millis(50);
+
 /// A model of a provider.
 #[derive(Clone)]
 pub(super) struct Client(Arc<Inner>);
@@ -110,6 +113,8 @@ impl Answer {
                 self.client.begin(&request, &mut events).await.map(|open| self.open = Some(open))
             } else if let Some(open) = &mut self.open {
                 if open.decoder.stage() == Stage::Done {
+                    // A connection whose body was read to its end can be used again.
+                    let _ = timeout_at(Instant::now() + DRAIN, open.body.next()).await;
                     self.open = None;
                     return None;
                 }
@@ -149,8 +154,7 @@ impl Inner {
             }
             failed += 1;
             let wait = self.retry.wait(failed, &kind, random());
-            metrics::counter!("frontdesk_model_failures_total", "model" => self.name.clone())
-                .increment(1);
+            metrics::counter!("model_failures_total", "model" => self.name.clone()).increment(1);
             tracing::warn!(model = self.name, error = %kind, again = wait.is_some(), "a model failed");
             match wait {
                 Some(wait) => sleep(wait).await,
@@ -174,7 +178,12 @@ impl Inner {
         if reply.status != 200 {
             let (status, body) = (reply.status, whole(reply));
             let body = timeout_at(deadline, body).await.map_err(slow)?;
-            return Err(self.clean(classify(status, limits.retry_after, &body)));
+            let kind = self.clean(classify(status, limits.retry_after, &body));
+            if !kind.may_retry() {
+                // It is not the rate or the load, so others need not wait.
+                self.gate.answered(&mut pass, limits.exhausted);
+            }
+            return Err(kind);
         }
         self.gate.answered(&mut pass, limits.exhausted);
         let streams = reply.headers.get(CONTENT_TYPE).is_none_or(|kind| {
@@ -196,7 +205,7 @@ impl Inner {
             Ok(false) => return Err(ErrorKind::FirstTokenTimeout { after }),
             Err(kind) => return Err(self.clean(kind)),
         }
-        metrics::histogram!("frontdesk_model_first_token_seconds", "model" => self.name.clone())
+        metrics::histogram!("model_first_token_seconds", "model" => self.name.clone())
             .record(began.elapsed().as_secs_f64());
         Ok(open)
     }

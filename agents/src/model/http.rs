@@ -69,6 +69,8 @@ impl Endpoint {
             .connect_timeout(connect)
             .redirect(redirect::Policy::none())
             .no_proxy()
+            // Dropping an answer closes its connection, which a busy server notices soonest.
+            .http1_only()
             .referer(false)
             .user_agent(concat!("frontdesk/", env!("CARGO_PKG_VERSION")));
         if url.scheme() == "http" {

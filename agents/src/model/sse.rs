@@ -32,21 +32,23 @@ pub(crate) struct SseParser {
 impl SseParser {
     /// Takes more bytes, and appends the events they complete to `events`.
     pub fn push(&mut self, bytes: &[u8], events: &mut Vec<SseEvent>) -> Result<(), ErrorKind> {
-        for &byte in bytes {
-            match byte {
-                b'\n' if self.after_cr => self.after_cr = false,
-                b'\n' | b'\r' => {
-                    self.after_cr = byte == b'\r';
-                    self.end_line(events);
-                }
-                _ => {
-                    self.after_cr = false;
-                    self.line.push(byte);
-                }
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if std::mem::take(&mut self.after_cr)
+                && let Some(after) = rest.strip_prefix(b"\n")
+            {
+                rest = after;
+                continue;
             }
+            let end = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+            self.line.extend_from_slice(&rest[..end.unwrap_or(rest.len())]);
             if self.line.len() + self.data.len() > EVENT_MAX {
                 return Err(ErrorKind::Protocol { what: "an event is too long" });
             }
+            let Some(end) = end else { break };
+            self.after_cr = rest[end] == b'\r';
+            rest = &rest[end + 1..];
+            self.end_line(events);
         }
         Ok(())
     }

@@ -78,7 +78,7 @@ impl Writer {
         pieces
     }
 
-    pub fn end(&mut self, stop: Option<&str>, marked: bool) -> Vec<String> {
+    pub fn end(&mut self, stop: Option<&str>) -> Vec<String> {
         let stop = stop.unwrap_or(if self.calls > 0 { "tool_use" } else { "end_turn" });
         let mut pieces = Vec::new();
         self.begin(&mut pieces);
@@ -91,9 +91,7 @@ impl Writer {
                 self.tokens.output
             ),
         ));
-        if marked {
-            pieces.push(event("message_stop", r#"{"type":"message_stop"       }"#));
-        }
+        pieces.push(event("message_stop", r#"{"type":"message_stop"       }"#));
         pieces
     }
 

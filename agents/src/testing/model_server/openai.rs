@@ -39,7 +39,7 @@ impl Writer {
         }
     }
 
-    pub fn end(&mut self, stop: Option<&str>, marked: bool) -> Vec<String> {
+    pub fn end(&mut self, stop: Option<&str>) -> Vec<String> {
         let stop = stop.unwrap_or(if self.calls > 0 { "tool_calls" } else { "stop" });
         let Tokens { input, cached, output } = self.tokens;
         let total = input + output;
@@ -48,12 +48,10 @@ impl Writer {
             r#"[{{"index":0,"delta":{{}},"logprobs":null,"finish_reason":{}}}],"usage":null"#,
             quoted(stop)
         )));
-        if marked {
-            pieces.push(self.chunk(&format!(
-                r#"[],"usage":{{"prompt_tokens":{input},"completion_tokens":{output},"total_tokens":{total},"prompt_tokens_details":{{"cached_tokens":{cached},"audio_tokens":0}},"completion_tokens_details":{{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}}}"#
-            )));
-            pieces.push("data: [DONE]\n\n".to_owned());
-        }
+        pieces.push(self.chunk(&format!(
+            r#"[],"usage":{{"prompt_tokens":{input},"completion_tokens":{output},"total_tokens":{total},"prompt_tokens_details":{{"cached_tokens":{cached},"audio_tokens":0}},"completion_tokens_details":{{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}}}"#
+        )));
+        pieces.push("data: [DONE]\n\n".to_owned());
         pieces
     }
 

@@ -48,8 +48,6 @@ enum End {
     Body,
     /// The connection ends.
     Cut,
-    /// The answer is complete, but its last mark and the end of the body never come.
-    Never,
 }
 
 /// What an answer says it used.
@@ -192,12 +190,6 @@ impl Script {
         self
     }
 
-    /// The last mark of the answer (`[DONE]`, `message_stop`) and the end of the body never come.
-    pub fn never_ending(mut self) -> Self {
-        self.end = End::Never;
-        self
-    }
-
     /// Why it ends, in the protocol's word; else as what it did wants it.
     pub fn stop(mut self, reason: &str) -> Self {
         self.stop = Some(reason.to_owned());
@@ -337,7 +329,7 @@ impl Script {
         }
         match self.end {
             End::Proper => {
-                for piece in writer.end(self.stop.as_deref(), true) {
+                for piece in writer.end(self.stop.as_deref()) {
                     http::write_chunk(stream, &piece).await?;
                 }
                 http::write_chunk(stream, "").await?;
@@ -348,12 +340,6 @@ impl Script {
                 Ok(true)
             }
             End::Cut => Ok(false),
-            End::Never => {
-                for piece in writer.end(self.stop.as_deref(), false) {
-                    http::write_chunk(stream, &piece).await?;
-                }
-                Err(gone(stream).await)
-            }
         }
     }
 }
@@ -386,10 +372,10 @@ impl Writer {
         }
     }
 
-    fn end(&mut self, stop: Option<&str>, marked: bool) -> Vec<String> {
+    fn end(&mut self, stop: Option<&str>) -> Vec<String> {
         match self {
-            Self::OpenAi(writer) => writer.end(stop, marked),
-            Self::Anthropic(writer) => writer.end(stop, marked),
+            Self::OpenAi(writer) => writer.end(stop),
+            Self::Anthropic(writer) => writer.end(stop),
         }
     }
 }
