@@ -2,6 +2,7 @@
 //!
 //! - [`agent`]: the [`Agent`] trait and the [`Context`] a handler works with;
 //! - [`live`]: calls and live text as agents see them;
+//! - [`model`]: language models, and what is said to them and by them;
 //! - [`mail`]: mail as agents see it, and what the mail side hands over to be stored;
 //! - [`admission`]: whether a message is from a member, a participant or a stranger, as a pure function;
 //! - [`gate`]: the one decision that stands before everything that leaves;
@@ -21,10 +22,13 @@ pub mod gate;
 pub mod ids;
 pub mod live;
 pub mod mail;
+pub mod model;
 pub mod retry;
 pub mod runtime;
 pub mod schedule;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use agent::{Admission, Agent, Context, HandlerError, Task, TaskContext};
 pub use clock::{Clock, ManualClock, SystemClock};
