@@ -339,16 +339,19 @@ impl Store {
     pub async fn agents(&self) -> Result<Vec<AgentSummary>> {
         self.read_async(|conn| {
             let mut query = conn.prepare_cached(
-                "SELECT a.name, a.kind,
-                        (SELECT count(*) FROM instances i WHERE i.agent_id = a.id),
-                        (SELECT count(*) FROM conversations c WHERE c.agent_id = a.id),
-                        (SELECT count(*) FROM events e JOIN instances i ON i.id = e.instance_id
-                         WHERE i.agent_id = a.id AND e.state = 'ready'),
-                        (SELECT count(*) FROM events e JOIN instances i ON i.id = e.instance_id
-                         WHERE i.agent_id = a.id AND e.state = 'dead'),
-                        (SELECT count(*) FROM approvals p JOIN conversations c ON c.id = p.conversation_id
-                         WHERE c.agent_id = a.id AND p.state = 'pending')
-                 FROM agents a ORDER BY a.name",
+// CROSS JOIN: what waits is looked at first. The planner would go through all instances.
+                "WITH waiting AS (
+                     SELECT i.agent_id, sum(e.state = 'ready') AS ready, sum(e.state = 'dead') AS dead
+                     FROM events e CROSS JOIN instances i ON i.id = e.instance_id
+                     GROUP BY i.agent_id),
+                 review AS (
+                     SELECT c.agent_id, count(*) AS pending
+                     FROM approvals p CROSS JOIN conversations c ON c.id = p.conversation_id
+                     WHERE p.state = 'pending' GROUP BY c.agent_id)
+                 SELECT a.name, a.kind, a.instances, a.conversations,
+                        coalesce(w.ready, 0), coalesce(w.dead, 0), coalesce(r.pending, 0)
+                 FROM agents a LEFT JOIN waiting w ON w.agent_id = a.id
+                 LEFT JOIN review r ON r.agent_id = a.id ORDER BY a.name",
             )?;
             let rows = query.query_map((), |row| {
                 let count = |i| row.get::<_, i64>(i).map(i64::cast_unsigned);

@@ -1,8 +1,9 @@
 //! The machinery: one writer, one lock, blobs, backup, search, memory.
 
-use crate::desk::{Desk, Script, open_when_free, soon};
+use crate::desk::{Change as _, Desk, Script, open_when_free, soon};
 use frontdesk_agents::{
-    AgentId, ManualClock, Store, StoreError, SystemClock,
+    AgentId, ManualClock, Store, StoreError, SystemClock, Verdict,
+    mail::ArrivalRecipient,
     store::{Accepted, INLINE_LIMIT},
 };
 use std::{io::BufRead, process::Command, sync::Arc};
@@ -226,8 +227,41 @@ async fn lists_page_without_gaps_or_repeats() {
     assert_eq!(open.items.len(), 25);
     let bad = desk.store.conversations(None, None, 10, Some("nonsense".into())).await;
     assert!(matches!(bad, Err(StoreError::Conflict(_))));
+}
+
+#[tokio::test]
+async fn an_agents_numbers_are_those_of_its_rows() {
+    let mut desk = Desk::new();
+    let support = desk.agent("support", Script::default()).await;
+    let sales = desk.agent("sales", Script::default()).await;
+    for n in 0..12 {
+        let agent = if n % 3 == 0 { sales } else { support };
+        let mail = desk.mail(agent, &format!("p{}@a.test", n / 2), &n.to_string());
+        let mail = if n == 4 { mail.verdict(Verdict::Unverified) } else { mail };
+        desk.deliver(mail).await;
+    }
+    // Undone as a whole, so that nothing of it is counted.
+    let mut lost = desk.mail(support, "nobody@a.test", "lost");
+    lost.recipients.push(ArrivalRecipient { agent: AgentId(99), ..lost.recipients[0].clone() });
+    assert!(desk.store.accept(lost).await.is_err());
+
     let agents = desk.store.agents().await.unwrap();
-    assert_eq!((agents[0].name.as_str(), agents[0].conversations), ("sales", 5));
+    let names: Vec<_> = agents.iter().map(|agent| agent.name.as_str()).collect();
+    assert_eq!(names, ["sales", "support"]);
+    for (agent, id) in agents.iter().zip([sales, support]) {
+        let count = |table: &str| {
+            desk.count(&format!("SELECT count(*) FROM {table} WHERE agent_id = {id}"))
+                .cast_unsigned()
+        };
+        assert_eq!(agent.instances, count("instances"));
+        assert_eq!(agent.conversations, count("conversations"));
+    }
+    assert_eq!((agents[0].conversations, agents[0].instances), (4, 4));
+    assert_eq!((agents[1].conversations, agents[1].instances), (8, 7));
+    assert_eq!((agents[0].needs_review, agents[1].needs_review), (0, 1));
+    // Nobody runs here.
+    assert_eq!((agents[0].waiting_events, agents[1].waiting_events), (4, 8));
+    assert_eq!((agents[0].dead_letters, agents[1].dead_letters), (0, 0));
 }
 
 /// Names the directory whose store a child process opens, to have its memory measured from outside.

@@ -10,6 +10,9 @@ CREATE TABLE agents (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
     name       TEXT NOT NULL UNIQUE,
     kind       TEXT NOT NULL,
+    -- How many it has: kept by triggers, for counting a million rows takes a tenth of a second.
+    instances     INTEGER NOT NULL DEFAULT 0,
+    conversations INTEGER NOT NULL DEFAULT 0,
     created_at INTEGER NOT NULL
 ) STRICT;
 
@@ -48,6 +51,12 @@ CREATE TABLE instances (
     created_at    INTEGER NOT NULL,
     UNIQUE (agent_id, key)
 ) STRICT;
+CREATE TRIGGER instances_counted AFTER INSERT ON instances BEGIN
+    UPDATE agents SET instances = instances + 1 WHERE id = NEW.agent_id;
+END;
+CREATE TRIGGER instances_uncounted AFTER DELETE ON instances BEGIN
+    UPDATE agents SET instances = instances - 1 WHERE id = OLD.agent_id;
+END;
 
 CREATE TABLE conversations (
     id               INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -72,6 +81,12 @@ CREATE INDEX conversations_by_queue ON conversations(queue, last_message_at DESC
     WHERE queue <> 'open';
 CREATE INDEX conversations_by_agent ON conversations(agent_id, last_message_at DESC, id DESC);
 CREATE INDEX conversations_by_instance ON conversations(instance_id, last_message_at DESC);
+CREATE TRIGGER conversations_counted AFTER INSERT ON conversations BEGIN
+    UPDATE agents SET conversations = conversations + 1 WHERE id = NEW.agent_id;
+END;
+CREATE TRIGGER conversations_uncounted AFTER DELETE ON conversations BEGIN
+    UPDATE agents SET conversations = conversations - 1 WHERE id = OLD.agent_id;
+END;
 
 -- A member was admitted by us: we wrote to them, or they opened the conversation verified. An
 -- inbound Cc makes nobody a member.
