@@ -71,7 +71,7 @@ mod tests {
             .prepare(
                 "SELECT name FROM pragma_table_list
                  WHERE type = 'table' AND strict = 0
-                   AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'message_search%'",
+                   AND name NOT LIKE 'sqlite_%'",
             )
             .unwrap()
             .query_map((), |row| row.get(0))

@@ -164,7 +164,7 @@ async fn a_backup_taken_while_mail_arrives_is_whole() {
 }
 
 #[tokio::test]
-async fn search_finds_the_newest_first_once_housekeeping_has_passed() {
+async fn search_finds_the_newest_first_once_it_is_indexed() {
     let mut desk = Desk::new();
     let support = desk.agent("support", Script::default()).await;
     for n in 0..450 {
@@ -194,6 +194,52 @@ async fn search_finds_the_newest_first_once_housekeeping_has_passed() {
     desk.deliver(desk.mail(support, "ann@a.test", "okapi")).await;
     soon("it is indexed", async || !desk.store.search("okapi", 1, None).await.unwrap().is_empty())
         .await;
+}
+
+#[tokio::test]
+async fn a_search_index_that_is_missing_damaged_or_of_other_messages_is_made_anew() {
+    let mut desk = Desk::new();
+    let support = desk.agent("support", Script::default()).await;
+    desk.deliver(desk.mail(support, "ann@a.test", "zebra")).await;
+    let copy = desk.dir.path().join("copy");
+    desk.store.back_up(&copy).await.unwrap();
+    for n in 0..3 {
+        desk.deliver(desk.mail(support, "ann@a.test", &format!("okapi {n}"))).await;
+    }
+    let hits = async |store: &Store, words: &str| {
+        store.settle().await.unwrap();
+        store.search(words, 10, None).await.unwrap().len()
+    };
+    assert_eq!((hits(&desk.store, "zebra").await, hits(&desk.store, "okapi").await), (1, 3));
+
+    let Desk { dir, clock, store, .. } = desk;
+    store.close().await;
+    drop(store);
+    let index = dir.path().join("search.db");
+    assert!(index.is_file());
+    let open = async || open_when_free(&dir, clock.clone()).await;
+    for damage in [
+        |path: &std::path::Path| std::fs::remove_file(path).unwrap(),
+        |path: &std::path::Path| std::fs::write(path, [7; 20_000]).unwrap(),
+        |path: &std::path::Path| {
+            let index = rusqlite::Connection::open(path).unwrap();
+            index.pragma_update(None, "user_version", 4_000).unwrap();
+        },
+    ] {
+        damage(&index);
+        let store = open().await;
+        assert_eq!((hits(&store, "zebra").await, hits(&store, "okapi").await), (1, 3));
+        store.close().await;
+    }
+
+    // An older copy of the database, under an index that knows of messages which are not in it.
+    for file in ["frontdesk.db-wal", "frontdesk.db-shm"] {
+        let _ = std::fs::remove_file(dir.path().join(file));
+    }
+    std::fs::copy(copy.join("frontdesk.db"), dir.path().join("frontdesk.db")).unwrap();
+    let store = open().await;
+    assert_eq!((hits(&store, "zebra").await, hits(&store, "okapi").await), (1, 0));
+    store.close().await;
 }
 
 #[tokio::test]

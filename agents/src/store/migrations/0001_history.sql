@@ -308,14 +308,9 @@ CREATE TABLE audit (
     detail  TEXT NOT NULL DEFAULT ''
 ) STRICT;
 
--- Filled after commit, in the order of ids, by housekeeping. Contentless: the text is in messages.
-CREATE VIRTUAL TABLE message_search USING fts5(
-    subject, author, text,
-    content = '', contentless_delete = 1,
-    tokenize = 'unicode61 remove_diacritics 2'
-);
--- Housekeeping merges segments itself, some pages a slice. Left alone, FTS5 merges sixteen segments at
--- once within a commit, and everybody waits for a sixth of a second.
-INSERT INTO message_search (message_search, rank) VALUES ('automerge', 0);
-INSERT INTO message_search (message_search, rank) VALUES ('crisismerge', 256);
-INSERT INTO meta (key, value) VALUES ('searched_up_to', 0);
+-- Messages whose text changed after they came, for the search index, which is a file of its own and
+-- remembers how far it has come in here.
+CREATE TABLE reindex (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    message_id INTEGER NOT NULL REFERENCES messages(id)
+) STRICT;

@@ -5,8 +5,6 @@
 //! only then answers. So many mails share one fsync, one that fails takes nobody with it, and whoever
 //! is told "done" is told after the disk was.
 //!
-//! Between rounds the thread does slices of housekeeping, small enough that no accept notices.
-//!
 //! This file is the handle and its queue; the thread is in `run`, what operations are given in `tx`, and
 //! the second thread, which copies the log into the database, in `checkpoint`.
 
@@ -16,7 +14,7 @@ mod tx;
 
 pub(crate) use tx::Tx;
 
-use super::{Result, Role, StoreError, Wakes, backup, housekeeping, open_connection};
+use super::{Result, Role, StoreError, Wakes, backup, index, open_connection};
 use crate::Clock;
 use checkpoint::Checkpoints;
 use run::Writing;
@@ -110,6 +108,7 @@ impl Writer {
         path: PathBuf,
         clock: Arc<dyn Clock>,
         wakes: Arc<Wakes>,
+        index: Arc<index::Signal>,
     ) -> Result<Self> {
         let queue = Arc::new(Queue::default());
         let checkpoints = Arc::new(Checkpoints::default());
@@ -123,7 +122,8 @@ impl Writer {
             wakes,
             queue: queue.clone(),
             checkpoints: checkpoints.clone(),
-            pace: housekeeping::Pace::default(),
+            index,
+            tidied: 0,
         };
         let writer = spawn("store-writer", Box::new(move || writing.run()))?;
         let shared = checkpoints.clone();
