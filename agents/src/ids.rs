@@ -63,6 +63,8 @@ ids! {
     TaskId,
     /// Something that happens later.
     ScheduleId,
+    /// Stored content.
+    BlobId,
 }
 
 /// The random reference of one outgoing mail that its tokens carry. Unique, 64 bits, stored as the

@@ -390,11 +390,11 @@ fn attach(tx: &Tx<'_>, message: MessageId, draft: &Draft) -> Result<()> {
     for (part, attachment) in draft.attachments.iter().enumerate() {
         let content = &attachment.content;
         let blob = blobs::pack(content)?;
-        let hash = blobs::insert(tx, &blob)?;
+        let id = blobs::insert(tx, &blob)?;
         tx.run(
             "INSERT INTO attachments (message_id, part, name, media_type, size, inline, blob)
              VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6)",
-            (message, part, &attachment.name, &attachment.media_type, content.len(), hash),
+            (message, part, &attachment.name, &attachment.media_type, content.len(), id),
         )?;
     }
     Ok(())

@@ -3,9 +3,10 @@
 //! Lists go newest first and page by a cursor made of what they are sorted by, so that a page costs
 //! the same wherever it lies.
 
-use super::{BlobHash, Result, Store, StoreError, handle, timestamp};
+use super::{Result, Store, StoreError, handle, timestamp};
 use crate::{
-    ApprovalId, ConversationId, DeliveryId, InstanceId, MessageId, OutboxId, mail::Attachment,
+    ApprovalId, BlobId, ConversationId, DeliveryId, InstanceId, MessageId, OutboxId,
+    mail::Attachment,
 };
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -158,7 +159,7 @@ pub struct RawMail {
     /// Our Received and Authentication-Results lines.
     pub prelude: String,
     /// `None` for mail that is not received but ours and not rendered yet.
-    pub blob: Option<BlobHash>,
+    pub blob: Option<BlobId>,
 }
 
 /// The longest page anybody gets.

@@ -7,10 +7,8 @@
 //! States of a delivery: queued, sending, sent, deferred, bounced, failed, uncertain, cancelled. They
 //! are true at every moment: a crash after the final dot leaves `uncertain`, never a guess.
 
-use super::{
-    BlobHash, Lane, Result, StagedBlob, Store, StoreError, Tx, Wake, accept, blobs, timestamp,
-};
-use crate::{AgentId, ConversationId, DeliveryId, MessageId, OutboxId, Reference};
+use super::{Lane, Result, StagedBlob, Store, StoreError, Tx, Wake, accept, blobs, timestamp};
+use crate::{AgentId, BlobId, ConversationId, DeliveryId, MessageId, OutboxId, Reference};
 use jiff::Timestamp;
 use rusqlite::OptionalExtension;
 
@@ -48,7 +46,7 @@ pub struct OutgoingMail {
     pub automatic: bool,
     pub released_at: Timestamp,
     /// The bytes, if they were rendered before.
-    pub rendered: Option<BlobHash>,
+    pub rendered: Option<BlobId>,
 }
 
 /// A file inside an outgoing mail.
@@ -56,7 +54,7 @@ pub struct OutgoingMail {
 pub struct RenderedPart {
     pub name: String,
     pub media_type: String,
-    pub content: BlobHash,
+    pub content: BlobId,
 }
 
 /// What became of an attempt.
@@ -177,11 +175,15 @@ impl Store {
         }
         self.write(Lane::Turn, move |tx| {
             for (outbox, blob) in &rendered {
-                let hash = blobs::insert(tx, blob)?;
-                tx.run(
-                    "UPDATE outbox SET rendered = ?2 WHERE id = ?1 AND rendered IS NULL",
-                    (outbox, hash),
+                let missing = tx.find(
+                    "SELECT 1 FROM outbox WHERE id = ?1 AND rendered IS NULL",
+                    (outbox,),
+                    |_| Ok(()),
                 )?;
+                if missing.is_some() {
+                    let id = blobs::insert(tx, blob)?;
+                    tx.run("UPDATE outbox SET rendered = ?2 WHERE id = ?1", (outbox, id))?;
+                }
             }
             Ok(())
         })

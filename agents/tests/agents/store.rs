@@ -2,7 +2,7 @@
 
 use crate::desk::{Change as _, Desk, Script, open_when_free, soon};
 use frontdesk_agents::{
-    AgentId, ManualClock, Store, StoreError, SystemClock, Verdict,
+    AgentId, BlobId, ManualClock, Store, StoreError, SystemClock, Verdict,
     mail::ArrivalRecipient,
     store::{Accepted, INLINE_LIMIT},
 };
@@ -74,15 +74,23 @@ async fn content_is_kept_inline_or_in_a_file_and_once() {
     for size in [0, 1, INLINE_LIMIT, INLINE_LIMIT + 1, 3_000_000] {
         let content: Vec<u8> = (0..size).map(|i| (i * 31 % 251) as u8).collect();
         let staged = desk.store.stage(&content).unwrap();
-        assert_eq!(desk.store.blob(staged.hash()).unwrap(), None, "not before a row names it");
         let mut arrival = desk.mail(id, "ann@a.test", &format!("{size} bytes"));
         arrival.raw = staged.clone();
-        desk.accept(arrival.clone()).await;
-        desk.accept(arrival).await;
-        assert_eq!(desk.store.blob(staged.hash()).unwrap().as_deref(), Some(content.as_slice()));
+        arrival.message_id = Some(format!("{size}@a.test"));
+        let first = desk.accept(arrival.clone()).await;
+        let copy = desk.accept(arrival.clone()).await;
+        assert!(matches!(copy, Accepted::Duplicate { .. }), "{copy:?}");
+        // Another message with the same bytes shares their file.
+        arrival.message_id = None;
+        let other = desk.accept(arrival).await;
+        for accepted in [first, other] {
+            let id = raw_of(&desk, &accepted).await;
+            assert_eq!(desk.store.blob(id).unwrap().as_deref(), Some(content.as_slice()));
+        }
     }
     assert_eq!(desk.count("SELECT count(*) FROM blobs WHERE data IS NULL"), 2);
-    assert_eq!(desk.count("SELECT count(*) FROM blobs"), 5);
+    assert_eq!(desk.count("SELECT count(*) FROM blobs"), 2 + 2 * 3);
+    assert_eq!(desk.store.blob(BlobId(99)).unwrap(), None);
     let files = std::fs::read_dir(desk.dir.path().join("blobs"))
         .unwrap()
         .flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap())
@@ -97,13 +105,20 @@ async fn a_blob_file_that_was_damaged_is_an_error_and_not_an_empty_message() {
     let staged = desk.store.stage(&vec![7; INLINE_LIMIT + 1]).unwrap();
     let mut arrival = desk.mail(id, "ann@a.test", "big");
     arrival.raw = staged.clone();
-    desk.accept(arrival).await;
+    let accepted = desk.accept(arrival).await;
+    let id = raw_of(&desk, &accepted).await;
     let name = staged.hash().to_string();
     let path = desk.dir.path().join("blobs").join(&name[..2]).join(format!("{name}.zst"));
     std::fs::write(&path, zstd_of(b"short")).unwrap();
-    assert!(matches!(desk.store.blob(staged.hash()), Err(StoreError::Corrupt(_))));
+    assert!(matches!(desk.store.blob(id), Err(StoreError::Corrupt(_))));
     std::fs::remove_file(&path).unwrap();
-    assert!(matches!(desk.store.blob(staged.hash()), Err(StoreError::Io { .. })));
+    assert!(matches!(desk.store.blob(id), Err(StoreError::Io { .. })));
+}
+
+/// Where the bytes of a stored message are.
+async fn raw_of(desk: &Desk, accepted: &Accepted) -> BlobId {
+    let Accepted::Stored { message, .. } = accepted else { panic!("{accepted:?}") };
+    desk.store.raw_mail(*message).await.unwrap().blob.unwrap()
 }
 
 fn zstd_of(content: &[u8]) -> Vec<u8> {
@@ -117,8 +132,8 @@ async fn a_backup_taken_while_mail_arrives_is_whole() {
     let big = vec![9; INLINE_LIMIT + 1];
     let mut arrival = desk.mail(support, "ann@a.test", "big");
     arrival.raw = desk.store.stage(&big).unwrap();
-    let hash = arrival.raw.hash();
-    desk.accept(arrival).await;
+    let accepted = desk.accept(arrival).await;
+    let id = raw_of(&desk, &accepted).await;
     // Large enough for several slices.
     for n in 0..40 {
         let mut arrival = desk.mail(support, "ann@a.test", &format!("{n}"));
@@ -159,7 +174,7 @@ async fn a_backup_taken_while_mail_arrives_is_whole() {
     assert_eq!(count("SELECT count(*) FROM mails"), copied, "no message without its mail");
     drop(database);
     let restored = Store::open(&copy, desk.store.clock().clone()).unwrap();
-    assert_eq!(restored.blob(hash).unwrap().unwrap(), big);
+    assert_eq!(restored.blob(id).unwrap().unwrap(), big);
     assert_eq!(restored.conversations(None, None, 10, None).await.unwrap().items.len(), 10);
 }
 

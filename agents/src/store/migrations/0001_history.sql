@@ -118,13 +118,18 @@ CREATE TABLE messages (
 CREATE INDEX messages_by_conversation ON messages(conversation_id, id);
 CREATE INDEX messages_by_instance ON messages(instance_id, id);
 
--- Content by its SHA-256. Small content is in the row, large content in a file named by the hash.
+-- Content. Small content is in the row, large content in a file named by its SHA-256.
 CREATE TABLE blobs (
-    hash       BLOB NOT NULL PRIMARY KEY,
+    id         INTEGER PRIMARY KEY,
+    hash       BLOB NOT NULL,
     size       INTEGER NOT NULL,
     data       BLOB,
+    -- Kept once, however often it comes: files, and what people attach. A mail is like no other, and an
+    -- index of random hashes would cost a page for each.
+    shared     INTEGER NOT NULL DEFAULT 0,
     created_at INTEGER NOT NULL
 ) STRICT;
+CREATE UNIQUE INDEX blobs_by_hash ON blobs(hash) WHERE shared = 1;
 
 -- The mail behind a message. Received bytes are never altered: what we add is the prelude.
 CREATE TABLE mails (
@@ -149,7 +154,7 @@ CREATE TABLE mails (
     prelude         TEXT NOT NULL,
     layers          TEXT,
     body_hash       BLOB,
-    raw             BLOB,
+    raw             INTEGER REFERENCES blobs(id),
     size            INTEGER NOT NULL,
     -- The sub-address it came to, which picks the instance where an agent allows it.
     tag             TEXT
@@ -164,7 +169,7 @@ CREATE TABLE attachments (
     size       INTEGER NOT NULL,
     inline     INTEGER NOT NULL,
     -- Set for what we send; bytes of a received attachment stay inside the raw message.
-    blob       BLOB,
+    blob       INTEGER REFERENCES blobs(id),
     PRIMARY KEY (message_id, part)
 ) STRICT, WITHOUT ROWID;
 
@@ -206,7 +211,7 @@ CREATE TABLE outbox (
     automatic       INTEGER NOT NULL,
     created_at      INTEGER NOT NULL,
     released_at     INTEGER,
-    rendered        BLOB
+    rendered        INTEGER REFERENCES blobs(id)
 ) STRICT;
 CREATE INDEX outbox_by_state ON outbox(state, id);
 
