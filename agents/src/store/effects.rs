@@ -107,10 +107,10 @@ fn open_own(
     subject: &str,
 ) -> Result<ConversationId> {
     Ok(ConversationId(tx.insert(
-        "INSERT INTO conversations (agent_id, instance_id, thread, channel, subject,
-                                    last_message_at, created_at)
-         VALUES (?1, ?2, ?3, 'mail', ?4, ?5, ?5)",
-        (agent, instance, accept::random_name()?, subject, tx.now),
+        "INSERT INTO conversations (agent_id, instance_id, channel, subject, last_message_at,
+                                    created_at)
+         VALUES (?1, ?2, 'mail', ?3, ?4, ?4)",
+        (agent, instance, subject, tx.now),
     )?))
 }
 

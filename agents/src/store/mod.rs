@@ -11,6 +11,7 @@
 //! - `review`: what people decide;
 //! - `work`: schedules and tasks;
 //! - `history` and `search`: reading;
+//! - `thread`: the names of conversations in References;
 //! - `blobs`, `migrate`, `index`, `housekeeping`, `backup`: the machinery.
 
 mod accept;
@@ -25,6 +26,7 @@ mod migrate;
 mod outbox;
 mod review;
 mod search;
+mod thread;
 mod work;
 mod writer;
 

@@ -207,10 +207,10 @@ fn add_conversations(tx: &Connection, agent: i64, count: i64) -> anyhow::Result<
     };
     add("INSERT INTO instances (id, agent_id, key, proven, created_at)
          SELECT instance + i, agent, 'grown:' || (instance + i), 1, now FROM n, v")?;
-    add("INSERT INTO conversations (id, agent_id, instance_id, thread, channel, subject,
-                                    last_message_at, created_at)
-         SELECT conversation + i, agent, instance + i, lower(hex(randomblob(16))), 'mail',
-                'Request ' || i, now - i, now - i FROM n, v")?;
+    add("INSERT INTO conversations (id, agent_id, instance_id, channel, subject, last_message_at,
+                                    created_at)
+         SELECT conversation + i, agent, instance + i, 'mail', 'Request ' || i, now - i, now - i
+         FROM n, v")?;
     // Odd ids are mails, even ids their answers.
     add("INSERT INTO messages (id, conversation_id, instance_id, channel, role, author, text, status,
                                created_at)

@@ -10,7 +10,7 @@ mod place;
 mod words;
 
 pub(super) use people::{add_participant, prove};
-pub(super) use place::{find_or_create_instance, instance_for, instance_of, random_name};
+pub(super) use place::{find_or_create_instance, instance_for, instance_of, next_conversation};
 
 use super::{
     AgentRules, Lane, Result, Rules, Store, StoreError, Tx, blobs, handle, housekeeping, review,

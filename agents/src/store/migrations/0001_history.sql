@@ -5,6 +5,8 @@ CREATE TABLE meta (
     key   TEXT NOT NULL PRIMARY KEY,
     value ANY NOT NULL
 ) STRICT, WITHOUT ROWID;
+-- What the names of conversations in References are made with.
+INSERT INTO meta (key, value) VALUES ('thread_key', randomblob(32));
 
 CREATE TABLE agents (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -62,8 +64,6 @@ CREATE TABLE conversations (
     id               INTEGER PRIMARY KEY AUTOINCREMENT,
     agent_id         INTEGER NOT NULL REFERENCES agents(id),
     instance_id      INTEGER NOT NULL REFERENCES instances(id),
-    -- Random; the first entry of References in everything we send here.
-    thread           TEXT NOT NULL UNIQUE,
     channel          TEXT NOT NULL,
     subject          TEXT NOT NULL DEFAULT '',
     -- open, needs_review, waiting

@@ -14,7 +14,7 @@ mod tx;
 
 pub(crate) use tx::Tx;
 
-use super::{Result, Role, StoreError, Wakes, backup, index, open_connection};
+use super::{Result, Role, StoreError, Wakes, backup, index, open_connection, thread::ThreadKey};
 use crate::Clock;
 use checkpoint::Checkpoints;
 use run::Writing;
@@ -112,6 +112,7 @@ impl Writer {
     ) -> Result<Self> {
         let queue = Arc::new(Queue::default());
         let checkpoints = Arc::new(Checkpoints::default());
+        let threads = ThreadKey::load(&connection)?;
         let copying = open_connection(&path, Role::Checkpointer)?;
         let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().name(name.into()).spawn(body).map_err(StoreError::io(&path))
@@ -122,6 +123,7 @@ impl Writer {
             wakes,
             queue: queue.clone(),
             checkpoints: checkpoints.clone(),
+            threads,
             index,
             tidied: 0,
         };

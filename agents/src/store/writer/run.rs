@@ -1,7 +1,10 @@
 //! The writer's thread: rounds of operations.
 
 use super::{
-    super::{BUSY_TIMEOUT, Result, StoreError, Wakes, backup, day_of, housekeeping, index},
+    super::{
+        BUSY_TIMEOUT, Result, StoreError, Wakes, backup, day_of, housekeeping, index,
+        thread::ThreadKey,
+    },
     Job, Lanes, Queue, Ran, Tx,
     checkpoint::{Checkpoints, checkpoint},
 };
@@ -26,6 +29,7 @@ pub(super) struct Writing {
     pub wakes: Arc<Wakes>,
     pub queue: Arc<Queue>,
     pub checkpoints: Arc<Checkpoints>,
+    pub threads: ThreadKey,
     pub index: Arc<index::Signal>,
     /// The day on which old counters were last removed.
     pub tidied: i64,
@@ -84,6 +88,7 @@ impl Writing {
         let mut tx = Tx {
             conn: &self.connection,
             now: self.clock.now().as_millisecond(),
+            threads: self.threads,
             wakes: Vec::new(),
         };
         if let Err(error) = self.statement("BEGIN IMMEDIATE") {
