@@ -174,7 +174,9 @@ with smtplib.SMTP("127.0.0.1", int(sys.argv[1]), timeout=50) as peer:
 
 /// A Postfix of our own: everything it reads and writes is below one folder.
 struct Postfix {
-    _master: Process,
+    master: Process,
+    /// The process group of the master and its children.
+    group: Option<rustix::process::Pid>,
     port: u16,
     folder: tempfile::TempDir,
 }
@@ -226,14 +228,38 @@ impl Postfix {
         // Makes the directories of the queue.
         succeeds(Command::new(postfix).arg("-c").arg(root.join("etc")).arg("check")).await;
         let mut command = Command::new(master);
-        // In a group of its own: it ends its children by ending its group.
+        // In a group of its own: it ends its children by ending its group. What they say goes to a file,
+        // because they may live a little longer than it.
+        let said = std::fs::File::create(root.join("log/master")).unwrap();
         command.arg("-c").arg(root.join("etc")).arg("-d").process_group(0).stdin(Stdio::null());
+        command.stdout(said.try_clone().unwrap()).stderr(said);
         let master = Process::start(&mut command);
-        Self { _master: master, port, folder }
+        let group = rustix::process::Pid::from_raw(master.id().cast_signed());
+        Self { master, group, port, folder }
+    }
+
+    /// Ends the master and waits until its last child is gone.
+    async fn stop(mut self) {
+        let group = self.group.unwrap();
+        self.master.terminate().await;
+        until("Postfix's children end", || async {
+            rustix::process::test_kill_process_group(group).is_err().then_some(())
+        })
+        .await;
+        self.group = None;
     }
 
     fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log/mail.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Postfix {
+    /// A test that failed before [`Postfix::stop`] leaves nothing behind either.
+    fn drop(&mut self) {
+        if let Some(group) = self.group {
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
     }
 }
 
@@ -246,7 +272,7 @@ async fn postfix_relays_to_us_byte_for_byte_under_tls() {
     }
     let folder = tempfile::tempdir().unwrap();
     let server = server(folder.path()).await;
-    let mut relay = Postfix::start(&master, &postfix, server.smtp.port()).await;
+    let relay = Postfix::start(&master, &postfix, server.smtp.port()).await;
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], relay.port));
     let mut client =
         until("Postfix listens", || async { Client::connect(address).await.ok() }).await;
@@ -287,5 +313,5 @@ async fn postfix_relays_to_us_byte_for_byte_under_tls() {
             .then_some(())
     })
     .await;
-    relay._master.terminate().await;
+    relay.stop().await;
 }

@@ -79,6 +79,8 @@ ids! {
     WebhookDeliveryId,
     /// A change that can be taken back.
     UndoId,
+    /// Stored content.
+    BlobId,
 }
 
 /// The random reference of one outgoing mail that its tokens carry. Unique, 64 bits, stored as the

@@ -1,4 +1,4 @@
-//! Content by its hash.
+//! Content, and files named by its hash.
 //!
 //! Content is compressed by whoever brings it, never in the writer. Small content travels inside
 //! the transaction; large content is made durable in a file of its own before the row that names it
@@ -6,6 +6,7 @@
 //! comes again.
 
 use super::{Result, Store, StoreError, Tx};
+use crate::BlobId;
 use rusqlite::OptionalExtension;
 use sha2::{Digest, Sha256};
 use std::{
@@ -39,18 +40,6 @@ impl std::fmt::Debug for BlobHash {
     }
 }
 
-impl rusqlite::ToSql for BlobHash {
-    fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
-        Ok(self.0.as_slice().into())
-    }
-}
-
-impl rusqlite::types::FromSql for BlobHash {
-    fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
-        <[u8; 32]>::column_result(value).map(BlobHash)
-    }
-}
-
 /// Content that is ready to be named by a row: compressed, and durable already if it is large.
 #[derive(Clone)]
 pub struct StagedBlob {
@@ -58,10 +47,12 @@ pub struct StagedBlob {
     size: u64,
     /// The compressed bytes, or `None` if they are in a file.
     data: Option<Vec<u8>>,
+    /// Kept once, however often it comes.
+    shared: bool,
 }
 
 impl StagedBlob {
-    /// The hash by which the content is found again.
+    /// The hash of the content.
     pub fn hash(&self) -> BlobHash {
         self.hash
     }
@@ -77,6 +68,9 @@ impl std::fmt::Debug for StagedBlob {
         write!(f, "StagedBlob({} bytes, {})", self.size, self.hash)
     }
 }
+
+/// Hash and size.
+type BlobRow = ([u8; 32], i64);
 
 pub(super) fn prepare(dir: &Path) -> Result<()> {
     let blobs = dir.join("blobs");
@@ -95,38 +89,40 @@ impl Store {
             write_file(self.dir(), hash, content)?;
             None
         };
-        Ok(StagedBlob { hash, size, data })
+        let shared = data.is_none();
+        Ok(StagedBlob { hash, size, data, shared })
     }
 
-    /// Reads content. `None` if no row names it.
-    pub fn blob(&self, hash: BlobHash) -> Result<Option<Vec<u8>>> {
-        let row: Option<(i64, Option<Vec<u8>>)> = self.read(|conn| {
+    /// Reads content. `None` if there is none with this id.
+    pub fn blob(&self, id: BlobId) -> Result<Option<Vec<u8>>> {
+        let row: Option<(BlobRow, Option<Vec<u8>>)> = self.read(|conn| {
             Ok(conn
-                .prepare_cached("SELECT size, data FROM blobs WHERE hash = ?1")?
-                .query_row((hash,), |row| Ok((row.get(0)?, row.get(1)?)))
+                .prepare_cached("SELECT hash, size, data FROM blobs WHERE id = ?1")?
+                .query_row((id,), |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))
                 .optional()?)
         })?;
-        let Some((size, data)) = row else { return Ok(None) };
+        let Some(((hash, size), data)) = row else { return Ok(None) };
         let size =
             usize::try_from(size).map_err(|_| StoreError::Corrupt("a blob has no size".into()))?;
         let content = match data {
             Some(packed) => {
                 zstd::bulk::decompress(&packed, size).map_err(StoreError::io(self.dir()))?
             }
-            None => read_file(self.dir(), hash, size)?,
+            None => read_file(self.dir(), BlobHash(hash), size)?,
         };
         Ok(Some(content))
     }
 }
 
 /// Compresses content for the row itself, whatever its size: for the attachments of drafts, which are
-/// inside the transaction that makes them anyway.
+/// inside the transaction that makes them anyway, and are often the same.
 pub(super) fn pack(content: &[u8]) -> Result<StagedBlob> {
     let packed = compress(content).map_err(StoreError::io("compression"))?;
     Ok(StagedBlob {
         hash: BlobHash(Sha256::digest(content).into()),
         size: content.len() as u64,
         data: Some(packed),
+        shared: true,
     })
 }
 
@@ -144,14 +140,22 @@ fn compress(content: &[u8]) -> io::Result<Vec<u8>> {
     })
 }
 
-/// Names staged content by a row. Content that is there already is left alone.
-pub(super) fn insert(tx: &Tx<'_>, blob: &StagedBlob) -> Result<BlobHash> {
-    tx.run(
-        "INSERT INTO blobs (hash, size, data, created_at) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (hash) DO NOTHING",
-        (blob.hash, blob.size.cast_signed(), &blob.data, tx.now),
-    )?;
-    Ok(blob.hash)
+/// Gives staged content a row. Shared content that is there already is left alone.
+pub(super) fn insert(tx: &Tx<'_>, blob: &StagedBlob) -> Result<BlobId> {
+    if blob.shared {
+        let there = tx.find(
+            "SELECT id FROM blobs WHERE hash = ?1 AND shared = 1",
+            (blob.hash.0,),
+            |row| row.get(0),
+        )?;
+        if let Some(id) = there {
+            return Ok(id);
+        }
+    }
+    Ok(BlobId(tx.insert(
+        "INSERT INTO blobs (hash, size, data, shared, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        (blob.hash.0, blob.size.cast_signed(), &blob.data, blob.shared, tx.now),
+    )?))
 }
 
 fn path_of(dir: &Path, hash: BlobHash) -> PathBuf {

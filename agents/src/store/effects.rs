@@ -131,10 +131,10 @@ pub(super) fn open_own(
     subject: &str,
 ) -> Result<ConversationId> {
     Ok(ConversationId(tx.insert(
-        "INSERT INTO conversations (agent_id, instance_id, thread, channel, subject,
-                                    last_message_at, created_at)
-         VALUES (?1, ?2, ?3, 'mail', ?4, ?5, ?5)",
-        (agent, instance, accept::random_name()?, subject, tx.now),
+        "INSERT INTO conversations (agent_id, instance_id, channel, subject, last_message_at,
+                                    created_at)
+         VALUES (?1, ?2, 'mail', ?3, ?4, ?4)",
+        (agent, instance, subject, tx.now),
     )?))
 }
 
@@ -447,11 +447,11 @@ fn attach(tx: &Tx<'_>, message: MessageId, draft: &Draft, calls_of: InstanceId) 
     for (part, attachment) in draft.attachments.iter().enumerate() {
         let content = &attachment.content;
         let blob = blobs::pack(content)?;
-        let hash = blobs::insert(tx, &blob)?;
+        let id = blobs::insert(tx, &blob)?;
         tx.run(
             "INSERT INTO attachments (message_id, part, name, media_type, size, inline, blob)
              VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6)",
-            (message, part, &attachment.name, &attachment.media_type, content.len(), hash),
+            (message, part, &attachment.name, &attachment.media_type, content.len(), id),
         )?;
     }
     for (number, call) in draft.recordings.iter().enumerate() {

@@ -3,9 +3,9 @@
 //! Lists go newest first and page by a cursor made of what they are sorted by, so that a page costs
 //! the same wherever it lies.
 
-use super::{BlobHash, CallSummary, Result, Store, StoreError, calls, handle, timestamp};
+use super::{CallSummary, Result, Store, StoreError, calls, handle, timestamp};
 use crate::{
-    ApprovalId, CallId, ConversationId, DeliveryId, InstanceId, MessageId, OutboxId,
+    ApprovalId, BlobId, CallId, ConversationId, DeliveryId, InstanceId, MessageId, OutboxId,
     live::{Origin, Outcome, Speaker, Via},
     mail::Attachment,
 };
@@ -181,7 +181,7 @@ pub struct RawMail {
     /// Our Received and Authentication-Results lines.
     pub prelude: String,
     /// `None` for mail that is not received but ours and not rendered yet.
-    pub blob: Option<BlobHash>,
+    pub blob: Option<BlobId>,
 }
 
 /// The longest page anybody gets.
@@ -362,16 +362,19 @@ impl Store {
     pub async fn agents(&self) -> Result<Vec<AgentSummary>> {
         self.read_async(|conn| {
             let mut query = conn.prepare_cached(
-                "SELECT a.name, a.kind,
-                        (SELECT count(*) FROM instances i WHERE i.agent_id = a.id),
-                        (SELECT count(*) FROM conversations c WHERE c.agent_id = a.id),
-                        (SELECT count(*) FROM events e JOIN instances i ON i.id = e.instance_id
-                         WHERE i.agent_id = a.id AND e.state = 'ready'),
-                        (SELECT count(*) FROM events e JOIN instances i ON i.id = e.instance_id
-                         WHERE i.agent_id = a.id AND e.state = 'dead'),
-                        (SELECT count(*) FROM approvals p JOIN conversations c ON c.id = p.conversation_id
-                         WHERE c.agent_id = a.id AND p.state = 'pending')
-                 FROM agents a ORDER BY a.name",
+// CROSS JOIN: what waits is looked at first. The planner would go through all instances.
+                "WITH waiting AS (
+                     SELECT i.agent_id, sum(e.state = 'ready') AS ready, sum(e.state = 'dead') AS dead
+                     FROM events e CROSS JOIN instances i ON i.id = e.instance_id
+                     GROUP BY i.agent_id),
+                 review AS (
+                     SELECT c.agent_id, count(*) AS pending
+                     FROM approvals p CROSS JOIN conversations c ON c.id = p.conversation_id
+                     WHERE p.state = 'pending' GROUP BY c.agent_id)
+                 SELECT a.name, a.kind, a.instances, a.conversations,
+                        coalesce(w.ready, 0), coalesce(w.dead, 0), coalesce(r.pending, 0)
+                 FROM agents a LEFT JOIN waiting w ON w.agent_id = a.id
+                 LEFT JOIN review r ON r.agent_id = a.id ORDER BY a.name",
             )?;
             let rows = query.query_map((), |row| {
                 let count = |i| row.get::<_, i64>(i).map(i64::cast_unsigned);

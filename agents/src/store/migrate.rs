@@ -86,9 +86,8 @@ mod tests {
              INSERT INTO handles VALUES (1, 1, 'email', 'ann@a.test', 'dmarc', 5);
              INSERT INTO instances (id, agent_id, key, contact_id, proven, state, created_at)
              VALUES (1, 1, 'contact:1', 1, 1, '{\"n\":7}', 5);
-             INSERT INTO conversations (id, agent_id, instance_id, thread, channel, last_message_at,
-                                        created_at)
-             VALUES (1, 1, 1, 'thread', 'mail', 6, 5);
+             INSERT INTO conversations (id, agent_id, instance_id, channel, last_message_at, created_at)
+             VALUES (1, 1, 1, 'mail', 6, 5);
              INSERT INTO participants VALUES (1, 'ann@a.test', 1, 1), (1, 'bob@b.test', 0, NULL);
              INSERT INTO messages (id, conversation_id, instance_id, channel, role, author, text,
                                    status, created_at)
@@ -133,7 +132,7 @@ mod tests {
             .prepare(
                 "SELECT name FROM pragma_table_list
                  WHERE type = 'table' AND strict = 0
-                   AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'message_search%'",
+                   AND name NOT LIKE 'sqlite_%'",
             )
             .unwrap()
             .query_map((), |row| row.get(0))

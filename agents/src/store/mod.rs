@@ -13,7 +13,8 @@
 //! - `work`: schedules and tasks;
 //! - `history` and `search`: reading;
 //! - `rights`, `users` and `tokens`: who may see and do what;
-//! - `blobs`, `migrate`, `housekeeping`, `backup`: the machinery.
+//! - `thread`: the names of conversations in References;
+//! - `blobs`, `migrate`, `index`, `housekeeping`, `backup`: the machinery.
 
 mod accept;
 mod backup;
@@ -23,12 +24,14 @@ mod effects;
 mod handle;
 mod history;
 mod housekeeping;
+mod index;
 mod migrate;
 mod notice;
 mod outbox;
 mod review;
 mod rights;
 mod search;
+mod thread;
 mod tokens;
 mod users;
 mod work;
@@ -259,6 +262,7 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     dir: PathBuf,
     writer: writer::Writer,
+    index: index::Index,
     readers: Readers,
     rules: RwLock<Arc<Rules>>,
     wakes: Arc<Wakes>,
@@ -289,11 +293,15 @@ impl Store {
         migrate::run(&mut connection)?;
         set(&connection, "foreign_keys", "1", "1")?;
         let wakes = Arc::new(Wakes::new());
-        let writer = writer::Writer::start(connection, path.clone(), clock.clone(), wakes.clone())?;
+        let signal = Arc::new(index::Signal::default());
+        let index = index::Index::start(&path, signal.clone())?;
+        let writer =
+            writer::Writer::start(connection, path.clone(), clock.clone(), wakes.clone(), signal)?;
         let readers = Readers::open(&path)?;
         Ok(Self(Arc::new(Inner {
             dir: dir.to_owned(),
             writer,
+            index,
             readers,
             rules: RwLock::new(Arc::default()),
             wakes,
@@ -401,20 +409,14 @@ impl Store {
             .unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Waits until everything submitted so far is committed and the search index has caught up.
-    pub async fn settle(&self) -> Result<()> {
-        loop {
-            let behind = self.write(Lane::Turn, |tx| housekeeping::backlog(tx.conn)).await?;
-            if behind == 0 {
-                return Ok(());
-            }
-        }
-    }
-
     /// Commits what is queued, checkpoints and closes. Later operations answer [`StoreError::Closed`].
     pub async fn close(&self) {
         let store = self.clone();
-        let _ = tokio::task::spawn_blocking(move || store.0.writer.stop()).await;
+        let _ = tokio::task::spawn_blocking(move || {
+            store.0.writer.stop();
+            store.0.index.stop();
+        })
+        .await;
     }
 }
 
@@ -515,7 +517,11 @@ struct Readers {
 impl Readers {
     fn open(path: &Path) -> Result<Self> {
         let idle = (0..READERS)
-            .map(|_| open_connection(path, Role::Reader))
+            .map(|_| {
+                let reader = open_connection(path, Role::Reader)?;
+                index::attach(&reader, path)?;
+                Ok(reader)
+            })
             .collect::<Result<Vec<_>>>()?;
         Ok(Self { idle: Mutex::new(idle), returned: Condvar::new() })
     }

@@ -7,10 +7,8 @@
 //! States of a delivery: queued, sending, sent, deferred, bounced, failed, uncertain, cancelled. They
 //! are true at every moment: a crash after the final dot leaves `uncertain`, never a guess.
 
-use super::{
-    BlobHash, Lane, Result, StagedBlob, Store, StoreError, Tx, Wake, accept, blobs, timestamp,
-};
-use crate::{AgentId, ConversationId, DeliveryId, MessageId, OutboxId, Reference};
+use super::{Lane, Result, StagedBlob, Store, StoreError, Tx, Wake, accept, blobs, timestamp};
+use crate::{AgentId, BlobId, ConversationId, DeliveryId, MessageId, OutboxId, Reference};
 use jiff::Timestamp;
 use rusqlite::OptionalExtension;
 
@@ -48,7 +46,7 @@ pub struct OutgoingMail {
     pub automatic: bool,
     pub released_at: Timestamp,
     /// The bytes, if they were rendered before.
-    pub rendered: Option<BlobHash>,
+    pub rendered: Option<BlobId>,
 }
 
 /// A file inside an outgoing mail.
@@ -56,7 +54,7 @@ pub struct OutgoingMail {
 pub struct RenderedPart {
     pub name: String,
     pub media_type: String,
-    pub content: BlobHash,
+    pub content: BlobId,
 }
 
 /// What became of an attempt.
@@ -177,11 +175,15 @@ impl Store {
         }
         self.write(Lane::Turn, move |tx| {
             for (outbox, blob) in &rendered {
-                let hash = blobs::insert(tx, blob)?;
-                tx.run(
-                    "UPDATE outbox SET rendered = ?2 WHERE id = ?1 AND rendered IS NULL",
-                    (outbox, hash),
+                let missing = tx.find(
+                    "SELECT 1 FROM outbox WHERE id = ?1 AND rendered IS NULL",
+                    (outbox,),
+                    |_| Ok(()),
                 )?;
+                if missing.is_some() {
+                    let id = blobs::insert(tx, blob)?;
+                    tx.run("UPDATE outbox SET rendered = ?2 WHERE id = ?1", (outbox, id))?;
+                }
             }
             Ok(())
         })
@@ -312,36 +314,36 @@ fn load(tx: &Tx<'_>, outbox: OutboxId) -> Result<OutgoingMail> {
     let (mut mail, message, to, cc, refs) = tx
         .conn
         .prepare_cached(
-            "SELECT o.id, o.agent_id, o.conversation_id, o.reference, c.thread, o.from_address,
+            "SELECT o.id, o.agent_id, o.conversation_id, o.reference, o.from_address,
                     o.to_list, o.cc_list, o.subject, m.text, o.html, o.in_reply_to, o.refs,
                     o.answers IS NOT NULL, o.automatic, o.released_at, o.rendered, o.message_id
-             FROM outbox o JOIN conversations c ON c.id = o.conversation_id
-             JOIN messages m ON m.id = o.message_id
+             FROM outbox o JOIN messages m ON m.id = o.message_id
              WHERE o.id = ?1",
         )?
         .query_row((outbox,), |row| {
-            let (to, cc, refs): (String, String, String) = (row.get(6)?, row.get(7)?, row.get(12)?);
+            let (to, cc, refs): (String, String, String) = (row.get(5)?, row.get(6)?, row.get(11)?);
+            let conversation = row.get(2)?;
             let mail = OutgoingMail {
                 outbox: row.get(0)?,
                 agent: row.get(1)?,
-                conversation: row.get(2)?,
+                conversation,
                 reference: row.get(3)?,
-                thread: row.get(4)?,
-                from: row.get(5)?,
+                thread: tx.threads.name(conversation),
+                from: row.get(4)?,
                 to: Vec::new(),
                 cc: Vec::new(),
-                subject: row.get(8)?,
-                text: row.get(9)?,
-                html: row.get(10)?,
+                subject: row.get(7)?,
+                text: row.get(8)?,
+                html: row.get(9)?,
                 attachments: Vec::new(),
-                in_reply_to: row.get(11)?,
+                in_reply_to: row.get(10)?,
                 references: Vec::new(),
-                is_reply: row.get(13)?,
-                automatic: row.get(14)?,
-                released_at: timestamp(row.get(15)?),
-                rendered: row.get(16)?,
+                is_reply: row.get(12)?,
+                automatic: row.get(13)?,
+                released_at: timestamp(row.get(14)?),
+                rendered: row.get(15)?,
             };
-            let message: MessageId = row.get(17)?;
+            let message: MessageId = row.get(16)?;
             Ok((mail, message, to, cc, refs))
         })
         .optional()?

@@ -183,7 +183,7 @@ impl Store {
 /// A conversation for a mail that a person starts. One to a single proven contact joins that contact's
 /// instance; anything else gets an instance of its own.
 fn open_for(tx: &Tx<'_>, rules: &Rules, compose: &Compose) -> Result<ConversationId> {
-    let thread = accept::random_name()?;
+    let conversation = accept::next_conversation(tx)?;
     let policy = rules.agents.get(&compose.agent).map(|agent| agent.instance);
     let contact: Option<ContactId> = match compose.to.as_slice() {
         [only] => tx.find(
@@ -195,21 +195,22 @@ fn open_for(tx: &Tx<'_>, rules: &Rules, compose: &Compose) -> Result<Conversatio
     };
     let instance = match (policy, contact) {
         (Some(policy), Some(contact)) => {
-            accept::instance_for(tx, compose.agent, policy, contact, None, &thread)?
+            accept::instance_for(tx, compose.agent, policy, contact, None, conversation)?
         }
         _ => accept::find_or_create_instance(
             tx,
             compose.agent,
-            &format!("conversation:{thread}"),
+            &format!("conversation:{conversation}"),
             None,
         )?,
     };
-    Ok(ConversationId(tx.insert(
-        "INSERT INTO conversations (agent_id, instance_id, thread, channel, subject, last_message_at,
+    tx.insert(
+        "INSERT INTO conversations (id, agent_id, instance_id, channel, subject, last_message_at,
                                     created_at)
          VALUES (?1, ?2, ?3, 'mail', ?4, ?5, ?5)",
-        (compose.agent, instance, thread, &compose.draft.subject, tx.now),
-    )?))
+        (conversation, compose.agent, instance, &compose.draft.subject, tx.now),
+    )?;
+    Ok(conversation)
 }
 
 fn claim(
@@ -366,11 +367,11 @@ pub(super) fn bring_home(
     conversation: ConversationId,
     from: &str,
 ) -> Result<InstanceId> {
-    let (instance, agent, thread, proven): (InstanceId, AgentId, String, bool) = tx.row(
-        "SELECT c.instance_id, c.agent_id, c.thread, i.proven
+    let (instance, agent, proven): (InstanceId, AgentId, bool) = tx.row(
+        "SELECT c.instance_id, c.agent_id, i.proven
          FROM conversations c JOIN instances i ON i.id = c.instance_id WHERE c.id = ?1",
         (conversation,),
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
     )?;
     let agent_rules = rules.agents.get(&agent).filter(|agent| agent.runs && !proven);
     let Some(agent_rules) = agent_rules else { return Ok(instance) };
@@ -387,7 +388,7 @@ pub(super) fn bring_home(
         |row| row.get(0),
     )?;
     let policy = agent_rules.instance;
-    let home = accept::instance_for(tx, agent, policy, contact, tag.as_deref(), &thread)?;
+    let home = accept::instance_for(tx, agent, policy, contact, tag.as_deref(), conversation)?;
     tx.run("UPDATE conversations SET instance_id = ?2 WHERE id = ?1", (conversation, home))?;
     tx.run("UPDATE instances SET archived_at = ?2 WHERE id = ?1", (instance, tx.now))?;
     tx.run("DELETE FROM schedules WHERE instance_id = ?1", (instance,))?;

@@ -59,6 +59,7 @@ async fn an_approved_draft_leaves_with_the_reviewers_words() {
     assert_eq!(desk.memory_of(conversation).await.seen, ["true "]);
     let (summary, _) = desk.store.conversation(conversation).await.unwrap();
     assert_eq!(summary.queue, "open");
+    desk.store.settle().await.unwrap();
     assert_eq!(
         desk.store.search("zebra", 10, None).await.unwrap().len(),
         1,

@@ -1,8 +1,9 @@
 //! The machinery: one writer, one lock, blobs, backup, search, memory.
 
-use crate::desk::{Desk, Script, open_when_free, soon};
+use crate::desk::{Change as _, Desk, Script, open_when_free, soon};
 use frontdesk_agents::{
-    AgentId, ManualClock, Store, StoreError, SystemClock,
+    AgentId, BlobId, ManualClock, Store, StoreError, SystemClock, Verdict,
+    mail::ArrivalRecipient,
     store::{Accepted, INLINE_LIMIT},
 };
 use std::{io::BufRead, process::Command, sync::Arc};
@@ -73,15 +74,23 @@ async fn content_is_kept_inline_or_in_a_file_and_once() {
     for size in [0, 1, INLINE_LIMIT, INLINE_LIMIT + 1, 3_000_000] {
         let content: Vec<u8> = (0..size).map(|i| (i * 31 % 251) as u8).collect();
         let staged = desk.store.stage(&content).unwrap();
-        assert_eq!(desk.store.blob(staged.hash()).unwrap(), None, "not before a row names it");
         let mut arrival = desk.mail(id, "ann@a.test", &format!("{size} bytes"));
         arrival.raw = staged.clone();
-        desk.accept(arrival.clone()).await;
-        desk.accept(arrival).await;
-        assert_eq!(desk.store.blob(staged.hash()).unwrap().as_deref(), Some(content.as_slice()));
+        arrival.message_id = Some(format!("{size}@a.test"));
+        let first = desk.accept(arrival.clone()).await;
+        let copy = desk.accept(arrival.clone()).await;
+        assert!(matches!(copy, Accepted::Duplicate { .. }), "{copy:?}");
+        // Another message with the same bytes shares their file.
+        arrival.message_id = None;
+        let other = desk.accept(arrival).await;
+        for accepted in [first, other] {
+            let id = raw_of(&desk, &accepted).await;
+            assert_eq!(desk.store.blob(id).unwrap().as_deref(), Some(content.as_slice()));
+        }
     }
     assert_eq!(desk.count("SELECT count(*) FROM blobs WHERE data IS NULL"), 2);
-    assert_eq!(desk.count("SELECT count(*) FROM blobs"), 5);
+    assert_eq!(desk.count("SELECT count(*) FROM blobs"), 2 + 2 * 3);
+    assert_eq!(desk.store.blob(BlobId(99)).unwrap(), None);
     let files = std::fs::read_dir(desk.dir.path().join("blobs"))
         .unwrap()
         .flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap())
@@ -96,13 +105,20 @@ async fn a_blob_file_that_was_damaged_is_an_error_and_not_an_empty_message() {
     let staged = desk.store.stage(&vec![7; INLINE_LIMIT + 1]).unwrap();
     let mut arrival = desk.mail(id, "ann@a.test", "big");
     arrival.raw = staged.clone();
-    desk.accept(arrival).await;
+    let accepted = desk.accept(arrival).await;
+    let id = raw_of(&desk, &accepted).await;
     let name = staged.hash().to_string();
     let path = desk.dir.path().join("blobs").join(&name[..2]).join(format!("{name}.zst"));
     std::fs::write(&path, zstd_of(b"short")).unwrap();
-    assert!(matches!(desk.store.blob(staged.hash()), Err(StoreError::Corrupt(_))));
+    assert!(matches!(desk.store.blob(id), Err(StoreError::Corrupt(_))));
     std::fs::remove_file(&path).unwrap();
-    assert!(matches!(desk.store.blob(staged.hash()), Err(StoreError::Io { .. })));
+    assert!(matches!(desk.store.blob(id), Err(StoreError::Io { .. })));
+}
+
+/// Where the bytes of a stored message are.
+async fn raw_of(desk: &Desk, accepted: &Accepted) -> BlobId {
+    let Accepted::Stored { message, .. } = accepted else { panic!("{accepted:?}") };
+    desk.store.raw_mail(*message).await.unwrap().blob.unwrap()
 }
 
 fn zstd_of(content: &[u8]) -> Vec<u8> {
@@ -116,8 +132,8 @@ async fn a_backup_taken_while_mail_arrives_is_whole() {
     let big = vec![9; INLINE_LIMIT + 1];
     let mut arrival = desk.mail(support, "ann@a.test", "big");
     arrival.raw = desk.store.stage(&big).unwrap();
-    let hash = arrival.raw.hash();
-    desk.accept(arrival).await;
+    let accepted = desk.accept(arrival).await;
+    let id = raw_of(&desk, &accepted).await;
     // Large enough for several slices.
     for n in 0..40 {
         let mut arrival = desk.mail(support, "ann@a.test", &format!("{n}"));
@@ -158,12 +174,12 @@ async fn a_backup_taken_while_mail_arrives_is_whole() {
     assert_eq!(count("SELECT count(*) FROM mails"), copied, "no message without its mail");
     drop(database);
     let restored = Store::open(&copy, desk.store.clock().clone()).unwrap();
-    assert_eq!(restored.blob(hash).unwrap().unwrap(), big);
+    assert_eq!(restored.blob(id).unwrap().unwrap(), big);
     assert_eq!(restored.conversations(None, None, 10, None).await.unwrap().items.len(), 10);
 }
 
 #[tokio::test]
-async fn search_finds_the_newest_first_once_housekeeping_has_passed() {
+async fn search_finds_the_newest_first_once_it_is_indexed() {
     let mut desk = Desk::new();
     let support = desk.agent("support", Script::default()).await;
     for n in 0..450 {
@@ -193,6 +209,52 @@ async fn search_finds_the_newest_first_once_housekeeping_has_passed() {
     desk.deliver(desk.mail(support, "ann@a.test", "okapi")).await;
     soon("it is indexed", async || !desk.store.search("okapi", 1, None).await.unwrap().is_empty())
         .await;
+}
+
+#[tokio::test]
+async fn a_search_index_that_is_missing_damaged_or_of_other_messages_is_made_anew() {
+    let mut desk = Desk::new();
+    let support = desk.agent("support", Script::default()).await;
+    desk.deliver(desk.mail(support, "ann@a.test", "zebra")).await;
+    let copy = desk.dir.path().join("copy");
+    desk.store.back_up(&copy).await.unwrap();
+    for n in 0..3 {
+        desk.deliver(desk.mail(support, "ann@a.test", &format!("okapi {n}"))).await;
+    }
+    let hits = async |store: &Store, words: &str| {
+        store.settle().await.unwrap();
+        store.search(words, 10, None).await.unwrap().len()
+    };
+    assert_eq!((hits(&desk.store, "zebra").await, hits(&desk.store, "okapi").await), (1, 3));
+
+    let Desk { dir, clock, store, .. } = desk;
+    store.close().await;
+    drop(store);
+    let index = dir.path().join("search.db");
+    assert!(index.is_file());
+    let open = async || open_when_free(&dir, clock.clone()).await;
+    for damage in [
+        |path: &std::path::Path| std::fs::remove_file(path).unwrap(),
+        |path: &std::path::Path| std::fs::write(path, [7; 20_000]).unwrap(),
+        |path: &std::path::Path| {
+            let index = rusqlite::Connection::open(path).unwrap();
+            index.pragma_update(None, "user_version", 4_000).unwrap();
+        },
+    ] {
+        damage(&index);
+        let store = open().await;
+        assert_eq!((hits(&store, "zebra").await, hits(&store, "okapi").await), (1, 3));
+        store.close().await;
+    }
+
+    // An older copy of the database, under an index that knows of messages which are not in it.
+    for file in ["frontdesk.db-wal", "frontdesk.db-shm"] {
+        let _ = std::fs::remove_file(dir.path().join(file));
+    }
+    std::fs::copy(copy.join("frontdesk.db"), dir.path().join("frontdesk.db")).unwrap();
+    let store = open().await;
+    assert_eq!((hits(&store, "zebra").await, hits(&store, "okapi").await), (1, 0));
+    store.close().await;
 }
 
 #[tokio::test]
@@ -226,8 +288,41 @@ async fn lists_page_without_gaps_or_repeats() {
     assert_eq!(open.items.len(), 25);
     let bad = desk.store.conversations(None, None, 10, Some("nonsense".into())).await;
     assert!(matches!(bad, Err(StoreError::Conflict(_))));
+}
+
+#[tokio::test]
+async fn an_agents_numbers_are_those_of_its_rows() {
+    let mut desk = Desk::new();
+    let support = desk.agent("support", Script::default()).await;
+    let sales = desk.agent("sales", Script::default()).await;
+    for n in 0..12 {
+        let agent = if n % 3 == 0 { sales } else { support };
+        let mail = desk.mail(agent, &format!("p{}@a.test", n / 2), &n.to_string());
+        let mail = if n == 4 { mail.verdict(Verdict::Unverified) } else { mail };
+        desk.deliver(mail).await;
+    }
+    // Undone as a whole, so that nothing of it is counted.
+    let mut lost = desk.mail(support, "nobody@a.test", "lost");
+    lost.recipients.push(ArrivalRecipient { agent: AgentId(99), ..lost.recipients[0].clone() });
+    assert!(desk.store.accept(lost).await.is_err());
+
     let agents = desk.store.agents().await.unwrap();
-    assert_eq!((agents[0].name.as_str(), agents[0].conversations), ("sales", 5));
+    let names: Vec<_> = agents.iter().map(|agent| agent.name.as_str()).collect();
+    assert_eq!(names, ["sales", "support"]);
+    for (agent, id) in agents.iter().zip([sales, support]) {
+        let count = |table: &str| {
+            desk.count(&format!("SELECT count(*) FROM {table} WHERE agent_id = {id}"))
+                .cast_unsigned()
+        };
+        assert_eq!(agent.instances, count("instances"));
+        assert_eq!(agent.conversations, count("conversations"));
+    }
+    assert_eq!((agents[0].conversations, agents[0].instances), (4, 4));
+    assert_eq!((agents[1].conversations, agents[1].instances), (8, 7));
+    assert_eq!((agents[0].needs_review, agents[1].needs_review), (0, 1));
+    // Nobody runs here.
+    assert_eq!((agents[0].waiting_events, agents[1].waiting_events), (4, 8));
+    assert_eq!((agents[0].dead_letters, agents[1].dead_letters), (0, 0));
 }
 
 /// Names the directory whose store a child process opens, to have its memory measured from outside.

@@ -26,6 +26,7 @@ impl Reader {
         let connection = Connection::open_with_flags(database, flags)
             .with_context(|| format!("open {}", database.display()))?;
         connection.busy_timeout(Duration::from_secs(5))?;
+        attach_search(&connection, database)?;
         Ok(Self(connection))
     }
 
@@ -42,7 +43,7 @@ impl Reader {
     fn lag(&self) -> anyhow::Result<Duration> {
         let mut query = self.0.prepare_cached(
             "SELECT created_at FROM messages
-             WHERE id > (SELECT value FROM meta WHERE key = 'searched_up_to') ORDER BY id LIMIT 1",
+             WHERE id > (SELECT messages FROM search.position) ORDER BY id LIMIT 1",
         )?;
         let mut rows = query.query(())?;
         let Some(row) = rows.next()? else { return Ok(Duration::ZERO) };
@@ -106,11 +107,19 @@ impl LagWatch {
     }
 }
 
+/// The search index is a file beside the database.
+fn attach_search(connection: &Connection, database: &Path) -> anyhow::Result<()> {
+    let path = database.with_file_name("search.db");
+    connection.execute("ATTACH DATABASE ?1 AS search", (path.to_string_lossy(),))?;
+    Ok(())
+}
+
 fn writable(database: &Path) -> anyhow::Result<Connection> {
     let connection = Connection::open(database)?;
     // Nothing here has to survive: it is made for one run.
     connection.pragma_update(None, "synchronous", "OFF")?;
     connection.pragma_update(None, "foreign_keys", false)?;
+    attach_search(&connection, database)?;
     Ok(connection)
 }
 
@@ -198,10 +207,10 @@ fn add_conversations(tx: &Connection, agent: i64, count: i64) -> anyhow::Result<
     };
     add("INSERT INTO instances (id, agent_id, key, proven, created_at)
          SELECT instance + i, agent, 'grown:' || (instance + i), 1, now FROM n, v")?;
-    add("INSERT INTO conversations (id, agent_id, instance_id, thread, channel, subject,
-                                    last_message_at, created_at)
-         SELECT conversation + i, agent, instance + i, lower(hex(randomblob(16))), 'mail',
-                'Request ' || i, now - i, now - i FROM n, v")?;
+    add("INSERT INTO conversations (id, agent_id, instance_id, channel, subject, last_message_at,
+                                    created_at)
+         SELECT conversation + i, agent, instance + i, 'mail', 'Request ' || i, now - i, now - i
+         FROM n, v")?;
     // Odd ids are mails, even ids their answers.
     add("INSERT INTO messages (id, conversation_id, instance_id, channel, role, author, text, status,
                                created_at)
@@ -229,10 +238,10 @@ fn add_conversations(tx: &Connection, agent: i64, count: i64) -> anyhow::Result<
     )?;
     add("INSERT INTO deliveries (outbox_id, recipient, state, attempts, next_at, settled_at)
          SELECT conversation + i, 'person@grown.test', 'sent', 1, now - i, now - i FROM n, v")?;
-    add("INSERT INTO message_search (rowid, subject, author, text)
+    add("INSERT INTO search.message_search (rowid, subject, author, text)
          SELECT m.id, 'Request', m.author, m.text FROM messages m, v
          WHERE m.id > message AND m.id <= message + 2 * ?1")?;
-    tx.execute("UPDATE meta SET value = ?1 WHERE key = 'searched_up_to'", (message + 2 * count,))?;
+    tx.execute("UPDATE search.position SET messages = ?1", (message + 2 * count,))?;
     Ok(())
 }
 

@@ -130,8 +130,8 @@ impl Inner {
     /// The delivery with its bytes, and those bytes to be stored if they were not.
     fn make(&self, row: Row) -> anyhow::Result<(Claimed, Option<(OutboxId, StagedBlob)>)> {
         let (bytes, fresh) = match row.mail.rendered {
-            Some(hash) => {
-                let stored = self.store.blob(hash)?;
+            Some(blob) => {
+                let stored = self.store.blob(blob)?;
                 (stored.context("the rendered mail is missing; restore it from a backup")?, None)
             }
             None => {

@@ -10,14 +10,13 @@ mod place;
 mod words;
 
 pub(super) use people::{add_participant, prove};
-pub(super) use place::{find_or_create_instance, instance_for, instance_of, random_name};
+pub(super) use place::{find_or_create_instance, instance_for, instance_of, next_conversation};
 
 use super::{
-    AgentRules, BlobHash, Lane, Result, Rules, Store, StoreError, Tx, blobs, handle, housekeeping,
-    review,
+    AgentRules, Lane, Result, Rules, Store, StoreError, Tx, blobs, handle, housekeeping, review,
 };
 use crate::{
-    ConversationId, MessageId,
+    BlobId, ConversationId, MessageId,
     admission::{self, Outcome},
     agent::Event,
     mail::{AddressRoute, Arrival, ArrivalRecipient, Trust, Verdict},
@@ -84,7 +83,7 @@ impl Store {
 }
 
 fn accept(tx: &mut Tx<'_>, rules: &Arc<Rules>, arrival: &Arrival) -> Result<Vec<Accepted>> {
-    let raw = blobs::insert(tx, &arrival.raw)?;
+    let mut raw = Raw(None);
     let sender = Sender::look_up(tx, arrival)?;
     arrival
         .recipients
@@ -94,11 +93,26 @@ fn accept(tx: &mut Tx<'_>, rules: &Arc<Rules>, arrival: &Arrival) -> Result<Vec<
                 StoreError::NotFound(format!("no agent with id {}", recipient.agent))
             })?;
             match duplicate_of(tx, arrival, recipient)? {
-                Some(first) => upgrade(tx, rules, arrival, recipient, &sender, raw, &first),
-                None => store(tx, rules, arrival, recipient, agent, &sender, raw),
+                Some(first) => upgrade(tx, rules, arrival, recipient, &sender, &mut raw, &first),
+                None => store(tx, rules, arrival, recipient, agent, &sender, &mut raw),
             }
         })
         .collect()
+}
+
+/// The row of the raw message, made for the first recipient who needs it: a copy of what is here already
+/// leaves nothing behind.
+struct Raw(Option<BlobId>);
+
+impl Raw {
+    fn id(&mut self, tx: &Tx<'_>, arrival: &Arrival) -> Result<BlobId> {
+        if let Some(id) = self.0 {
+            return Ok(id);
+        }
+        let id = blobs::insert(tx, &arrival.raw)?;
+        self.0 = Some(id);
+        Ok(id)
+    }
 }
 
 /// A stored message that an arrival may be a copy of.
@@ -153,7 +167,7 @@ fn upgrade(
     arrival: &Arrival,
     recipient: &ArrivalRecipient,
     sender: &Sender,
-    raw: BlobHash,
+    raw: &mut Raw,
     first: &First,
 ) -> Result<Accepted> {
     let duplicate = Accepted::Duplicate { of: first.message };
@@ -192,7 +206,7 @@ fn store(
     recipient: &ArrivalRecipient,
     agent: &AgentRules,
     sender: &Sender,
-    raw: BlobHash,
+    raw: &mut Raw,
 ) -> Result<Accepted> {
     let pointers = look_up_pointers(tx, arrival, recipient, sender)?;
     let outcome = admission::decide(&recipient.route, pointers);
@@ -292,7 +306,7 @@ fn insert_mail(
     arrival: &Arrival,
     recipient: &ArrivalRecipient,
     message: MessageId,
-    raw: BlobHash,
+    raw: &mut Raw,
 ) -> Result<()> {
     tx.run(
         "INSERT INTO mails (message_id, direction, rfc_message_id, recipient, answer_from,
@@ -322,7 +336,7 @@ fn insert_mail(
             arrival.prelude,
             recipient.layers,
             arrival.body_hash,
-            raw,
+            raw.id(tx, arrival)?,
             arrival.raw.size().cast_signed(),
             match &recipient.route {
                 AddressRoute::Tag(tag) => Some(tag),

@@ -113,12 +113,12 @@ fn by_reference(
 fn by_message_id(tx: &Tx<'_>, agent: AgentId, id: &str) -> Result<Option<ConversationId>> {
     // The first entry of References in all we send is the conversation's own name, and some clients keep
     // only that one.
-    if let Some((thread, _)) = id.split_once('@')
-        && thread.len() == 32
+    if let Some((name, _)) = id.split_once('@')
+        && let Some(conversation) = tx.threads.conversation(name)
     {
         let named = tx.find(
-            "SELECT id FROM conversations WHERE thread = ?1 AND agent_id = ?2",
-            (thread, agent),
+            "SELECT id FROM conversations WHERE id = ?1 AND agent_id = ?2",
+            (conversation, agent),
             |row| row.get(0),
         )?;
         if named.is_some() {
@@ -157,7 +157,7 @@ pub(super) fn open_conversation(
     sender: &Sender,
     linked_to: Option<ConversationId>,
 ) -> Result<Opened> {
-    let thread = random_name()?;
+    let conversation = next_conversation(tx)?;
     let (status, why) = match (&recipient.route, &arrival.quarantine) {
         (AddressRoute::Role, _) => {
             (MessageStatus::Held, format!("mail to {} is read by people", recipient.address))
@@ -182,7 +182,8 @@ pub(super) fn open_conversation(
             AddressRoute::Tag(tag) => Some(tag.as_str()),
             _ => None,
         };
-        let instance = instance_for(tx, recipient.agent, agent.instance, contact, tag, &thread)?;
+        let instance =
+            instance_for(tx, recipient.agent, agent.instance, contact, tag, conversation)?;
         (instance, Some(handle))
     } else {
         // Held mail of the verified is not a newcomer without a name, and postmaster must be reachable
@@ -203,25 +204,26 @@ pub(super) fn open_conversation(
                 "too many new senders without authentication today".into(),
             ));
         }
-        let key = format!("unproven:{thread}");
+        let key = format!("unproven:{conversation}");
         (create_instance(tx, recipient.agent, &key, None, false)?, None)
     };
-    let conversation = ConversationId(tx.insert(
-        "INSERT INTO conversations (agent_id, instance_id, thread, channel, subject, linked_to,
+    tx.insert(
+        "INSERT INTO conversations (id, agent_id, instance_id, channel, subject, linked_to,
                                     last_message_at, created_at)
          VALUES (?1, ?2, ?3, 'mail', ?4, ?5, ?6, ?6)",
-        (recipient.agent, instance, &thread, &arrival.subject, linked_to, tx.now),
-    )?);
+        (conversation, recipient.agent, instance, &arrival.subject, linked_to, tx.now),
+    )?;
     add_participant(tx, conversation, &arrival.from, admitted, handle)?;
     Ok((conversation, instance, status, why, true))
 }
 
-/// Sixteen random bytes as hexadecimal digits.
-pub(in crate::store) fn random_name() -> Result<String> {
-    let mut bytes = [0u8; 16];
-    getrandom::fill(&mut bytes)
-        .map_err(|e| StoreError::io("the system's random generator")(std::io::Error::other(e)))?;
-    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+/// The id of the conversation that is inserted next, for the key of its instance, which comes first.
+pub(in crate::store) fn next_conversation(tx: &Tx<'_>) -> Result<ConversationId> {
+    let last =
+        tx.find("SELECT seq FROM sqlite_sequence WHERE name = 'conversations'", (), |row| {
+            row.get::<_, i64>(0)
+        })?;
+    Ok(ConversationId(last.unwrap_or(0) + 1))
 }
 
 /// The instance a proven correspondent reaches.
@@ -231,12 +233,12 @@ pub(in crate::store) fn instance_for(
     policy: InstancePolicy,
     contact: ContactId,
     tag: Option<&str>,
-    thread: &str,
+    conversation: ConversationId,
 ) -> Result<InstanceId> {
     let (key, contact) = match policy {
         InstancePolicy::Shared => ("shared".to_owned(), None),
         InstancePolicy::Contact => (format!("contact:{contact}"), Some(contact)),
-        InstancePolicy::Conversation => (format!("conversation:{thread}"), Some(contact)),
+        InstancePolicy::Conversation => (format!("conversation:{conversation}"), Some(contact)),
         InstancePolicy::Tag => (format!("tag:{}", tag.unwrap_or_default()), None),
     };
     find_or_create_instance(tx, agent, &key, contact)

@@ -68,10 +68,10 @@ impl Store {
 
 fn keep_recording(tx: &Tx<'_>, call: CallId, recording: Option<&Recording>) -> Result<()> {
     let Some(recording) = recording else { return Ok(()) };
-    let hash = blobs::insert(tx, &recording.content)?;
+    let blob = blobs::insert(tx, &recording.content)?;
     tx.run(
         "UPDATE calls SET recording = ?2, recording_type = ?3 WHERE id = ?1 AND recording IS NULL",
-        (call, hash, &recording.media_type),
+        (call, blob, &recording.media_type),
     )?;
     Ok(())
 }
@@ -118,7 +118,7 @@ pub(in crate::store) fn load_ended(conn: &Connection, call: CallId) -> Result<Op
     let ended = conn
         .prepare_cached(&format!(
             "SELECT {CALL_COLUMNS}, k.end_reason, k.duration_ms, k.recording_type, b.size
-             FROM calls k LEFT JOIN blobs b ON b.hash = k.recording
+             FROM calls k LEFT JOIN blobs b ON b.id = k.recording
              WHERE k.id = ?1 AND k.ended_at IS NOT NULL"
         ))?
         .query_row((call,), |row| {

@@ -186,7 +186,8 @@ fn place(tx: &Tx<'_>, rules: &Rules, open: &OpenCall, kind: &str) -> Result<Plac
             if matches!(agent.instance, InstancePolicy::Shared | InstancePolicy::Tag) {
                 // Nothing says which of the conversations there is theirs, so each call opens its own.
                 let instance = accept::find_or_create_instance(tx, open.agent, &key, None)?;
-                let conversation = new_conversation(tx, open, instance, &caller, kind, None)?;
+                let conversation = accept::next_conversation(tx)?;
+                new_conversation(tx, open, conversation, instance, &caller, kind)?;
                 let contact = None;
                 return Ok(Place { instance, conversation, contact, caller, is_new: true });
             }
@@ -218,10 +219,10 @@ fn of_contact(
     let (conversation, instance, is_new) = match lately.as_slice() {
         [(conversation, instance)] => (*conversation, *instance, false),
         _ => {
-            let thread = accept::random_name()?;
+            let conversation = accept::next_conversation(tx)?;
             let instance =
-                accept::instance_for(tx, open.agent, agent.instance, contact, None, &thread)?;
-            let conversation = new_conversation(tx, open, instance, &caller, kind, Some(thread))?;
+                accept::instance_for(tx, open.agent, agent.instance, contact, None, conversation)?;
+            new_conversation(tx, open, conversation, instance, &caller, kind)?;
             (conversation, instance, true)
         }
     };
@@ -340,7 +341,11 @@ fn in_instance(
     };
     let (conversation, is_new) = match lately.as_slice() {
         [only] => (*only, false),
-        _ => (new_conversation(tx, open, instance, &caller, kind, None)?, true),
+        _ => {
+            let conversation = accept::next_conversation(tx)?;
+            new_conversation(tx, open, conversation, instance, &caller, kind)?;
+            (conversation, true)
+        }
     };
     if !is_new {
         touch(tx, conversation)?;
@@ -356,20 +361,20 @@ fn touch(tx: &Tx<'_>, conversation: ConversationId) -> Result<()> {
 fn new_conversation(
     tx: &Tx<'_>,
     open: &OpenCall,
+    conversation: ConversationId,
     instance: InstanceId,
     caller: &CallerCard,
     kind: &str,
-    thread: Option<String>,
-) -> Result<ConversationId> {
-    let thread = thread.map_or_else(accept::random_name, Ok)?;
+) -> Result<()> {
     let subject = match kind {
         "chat" => format!("Chat with {}", caller.label()),
         _ => format!("Call from {}", caller.label()),
     };
-    Ok(ConversationId(tx.insert(
-        "INSERT INTO conversations (agent_id, instance_id, thread, channel, subject, last_message_at,
+    tx.insert(
+        "INSERT INTO conversations (id, agent_id, instance_id, channel, subject, last_message_at,
                                     created_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
-        (open.agent, instance, thread, kind, subject, tx.now),
-    )?))
+        (conversation, open.agent, instance, kind, subject, tx.now),
+    )?;
+    Ok(())
 }

@@ -2,9 +2,9 @@
 
 use super::{CALL_COLUMN_COUNT, CALL_COLUMNS, TurnTimes, call_of};
 use crate::{
-    CallId, ConversationId, InstanceId,
+    BlobId, CallId, ConversationId, InstanceId,
     live::{Call, EndReason, RecordingInfo},
-    store::{BlobHash, Result, Store, StoreError, timestamp},
+    store::{Result, Store, StoreError, timestamp},
 };
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -40,7 +40,7 @@ const SUMMARY_FROM: &str = "a.name, c.instance_id, k.ended_at, k.duration_ms, k.
             k.recording_type, b.size
      FROM calls k JOIN agents a ON a.id = k.agent_id
      JOIN conversations c ON c.id = k.conversation_id
-     LEFT JOIN blobs b ON b.hash = k.recording";
+     LEFT JOIN blobs b ON b.id = k.recording";
 
 fn summary(row: &Row<'_>) -> rusqlite::Result<CallSummary> {
     let after = CALL_COLUMN_COUNT;
@@ -133,16 +133,16 @@ impl Store {
     pub async fn recording(&self, call: CallId) -> Result<Option<(String, Vec<u8>)>> {
         let found = self
             .read_async(move |conn| {
-                let row: Option<(Option<String>, Option<BlobHash>)> = conn
+                let row: Option<(Option<String>, Option<BlobId>)> = conn
                     .prepare_cached("SELECT recording_type, recording FROM calls WHERE id = ?1")?
                     .query_row((call,), |row| Ok((row.get(0)?, row.get(1)?)))
                     .optional()?;
                 row.ok_or_else(|| StoreError::NotFound(format!("there is no call {call}")))
             })
             .await?;
-        let (Some(media_type), Some(hash)) = found else { return Ok(None) };
+        let (Some(media_type), Some(blob)) = found else { return Ok(None) };
         let store = self.clone();
-        let content = tokio::task::spawn_blocking(move || store.blob(hash))
+        let content = tokio::task::spawn_blocking(move || store.blob(blob))
             .await
             .unwrap_or(Err(StoreError::Closed))?;
         Ok(content.map(|content| (media_type, content)))

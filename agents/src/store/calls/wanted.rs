@@ -5,9 +5,9 @@ use super::{
     said::{Spoken, insert_spoken},
 };
 use crate::{
-    CallId, InstanceId, MessageId,
+    BlobId, CallId, InstanceId, MessageId,
     live::{Directive, RecordingInfo, Via, Wanted},
-    store::{BlobHash, Result, StoreError, Tx, Wake, accept},
+    store::{Result, StoreError, Tx, Wake, accept},
 };
 use std::sync::Arc;
 
@@ -59,22 +59,22 @@ pub(in crate::store) fn attach_recording(
 ) -> Result<()> {
     own(tx, instance, call)?;
     let recording = tx.find(
-        "SELECT k.recording, k.recording_type, b.size FROM calls k JOIN blobs b ON b.hash = k.recording
+        "SELECT k.recording, k.recording_type, b.size FROM calls k JOIN blobs b ON b.id = k.recording
          WHERE k.id = ?1",
         (call,),
         |row| {
-            let (hash, size): (BlobHash, i64) = (row.get(0)?, row.get(2)?);
-            Ok((hash, RecordingInfo { media_type: row.get(1)?, size: size.cast_unsigned() }))
+            let (blob, size): (BlobId, i64) = (row.get(0)?, row.get(2)?);
+            Ok((blob, RecordingInfo { media_type: row.get(1)?, size: size.cast_unsigned() }))
         },
     )?;
-    let Some((hash, info)) = recording.filter(|(_, info)| info.fits_a_mail()) else {
+    let Some((blob, info)) = recording.filter(|(_, info)| info.fits_a_mail()) else {
         return Ok(());
     };
     let name = format!("call-{call}.{}", info.extension());
     tx.run(
         "INSERT INTO attachments (message_id, part, name, media_type, size, inline, blob)
          VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6)",
-        (message, part, name, &info.media_type, info.size.cast_signed(), hash),
+        (message, part, name, &info.media_type, info.size.cast_signed(), blob),
     )?;
     Ok(())
 }

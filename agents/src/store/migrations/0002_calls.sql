@@ -29,7 +29,7 @@ CREATE TABLE calls (
     -- The entry that stands for the end of the call in its conversation.
     end_message_id  INTEGER REFERENCES messages(id),
     -- Null where nothing was recorded.
-    recording       BLOB,
+    recording       INTEGER REFERENCES blobs(id),
     recording_type  TEXT
 ) STRICT;
 CREATE INDEX calls_open ON calls(id) WHERE ended_at IS NULL;

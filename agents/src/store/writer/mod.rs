@@ -5,8 +5,6 @@
 //! only then answers. So many mails share one fsync, one that fails takes nobody with it, and whoever
 //! is told "done" is told after the disk was.
 //!
-//! Between rounds the thread does slices of housekeeping, small enough that no accept notices.
-//!
 //! This file is the handle and its queue; the thread is in `run`, what operations are given in `tx`, and
 //! the second thread, which copies the log into the database, in `checkpoint`.
 
@@ -16,7 +14,7 @@ mod tx;
 
 pub(crate) use tx::Tx;
 
-use super::{Result, Role, StoreError, Wakes, backup, housekeeping, open_connection};
+use super::{Result, Role, StoreError, Wakes, backup, index, open_connection, thread::ThreadKey};
 use crate::Clock;
 use checkpoint::Checkpoints;
 use run::Writing;
@@ -110,9 +108,11 @@ impl Writer {
         path: PathBuf,
         clock: Arc<dyn Clock>,
         wakes: Arc<Wakes>,
+        index: Arc<index::Signal>,
     ) -> Result<Self> {
         let queue = Arc::new(Queue::default());
         let checkpoints = Arc::new(Checkpoints::default());
+        let threads = ThreadKey::load(&connection)?;
         let copying = open_connection(&path, Role::Checkpointer)?;
         let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().name(name.into()).spawn(body).map_err(StoreError::io(&path))
@@ -123,7 +123,9 @@ impl Writer {
             wakes,
             queue: queue.clone(),
             checkpoints: checkpoints.clone(),
-            pace: housekeeping::Pace::default(),
+            threads,
+            index,
+            tidied: 0,
         };
         let writer = spawn("store-writer", Box::new(move || writing.run()))?;
         let shared = checkpoints.clone();

@@ -1,7 +1,10 @@
-//! The writer's thread: rounds of operations, slices of housekeeping between them.
+//! The writer's thread: rounds of operations.
 
 use super::{
-    super::{BUSY_TIMEOUT, Result, StoreError, Wakes, backup, housekeeping},
+    super::{
+        BUSY_TIMEOUT, Result, StoreError, Wakes, backup, day_of, housekeeping, index,
+        thread::ThreadKey,
+    },
     Job, Lanes, Queue, Ran, Tx,
     checkpoint::{Checkpoints, checkpoint},
 };
@@ -19,18 +22,6 @@ const BATCH: usize = 64;
 /// No new operation joins a transaction that has been open this long.
 const ROUND: Duration = Duration::from_millis(5);
 
-/// Housekeeping gets a slice about this often, however busy the lanes are.
-const HOUSEKEEPING_EVERY: Duration = Duration::from_millis(50);
-
-/// While the lanes are busy a slice is followed by this many times its length without one, so that
-/// housekeeping takes a tenth of the writer at most. At full load the search index then falls behind and
-/// catches up afterwards.
-const HOUSEKEEPING_PAUSE: u32 = 9;
-
-/// While the lanes are empty, what was just committed waits this long for more of its kind: a slice is a
-/// commit of its own, and one for every few messages took as much of the disk as the messages.
-const HOUSEKEEPING_SHARED: Duration = Duration::from_millis(20);
-
 /// The state of the writer's thread.
 pub(super) struct Writing {
     pub connection: Connection,
@@ -38,7 +29,10 @@ pub(super) struct Writing {
     pub wakes: Arc<Wakes>,
     pub queue: Arc<Queue>,
     pub checkpoints: Arc<Checkpoints>,
-    pub pace: housekeeping::Pace,
+    pub threads: ThreadKey,
+    pub index: Arc<index::Signal>,
+    /// The day on which old counters were last removed.
+    pub tidied: i64,
 }
 
 impl Drop for Writing {
@@ -57,10 +51,6 @@ impl Drop for Writing {
 
 impl Writing {
     pub fn run(mut self) {
-        let mut next_slice = Instant::now();
-        let mut shared_slice = next_slice;
-        // Whether the last slice left something, and whether something was committed since.
-        let (mut more, mut fresh) = (true, true);
         loop {
             let request = {
                 let mut lanes = self.queue.lock();
@@ -76,39 +66,16 @@ impl Writing {
                         self.finish();
                         return;
                     }
-                    let wait = shared_slice.saturating_duration_since(Instant::now());
-                    if more || fresh && wait.is_zero() {
-                        drop(lanes);
-                        let pause;
-                        (more, pause) = self.tidy();
-                        fresh = false;
-                        next_slice = Instant::now() + pause;
-                        shared_slice = Instant::now() + HOUSEKEEPING_SHARED;
-                        lanes = self.queue.lock();
-                        continue;
-                    }
-                    let changed = &self.queue.changed;
-                    lanes = if fresh {
-                        changed.wait_timeout(lanes, wait).unwrap_or_else(|p| p.into_inner()).0
-                    } else {
-                        changed.wait(lanes).unwrap_or_else(|p| p.into_inner())
-                    };
+                    lanes = self.queue.changed.wait(lanes).unwrap_or_else(|p| p.into_inner());
                 }
             };
-            fresh = true;
             if let Some(request) = request {
                 backup::run(&self.connection, request, || self.round());
                 continue;
             }
             self.round();
             self.restart_log();
-            if Instant::now() >= next_slice {
-                let pause;
-                (more, pause) = self.tidy();
-                fresh = false;
-                next_slice = Instant::now() + pause;
-                shared_slice = Instant::now() + HOUSEKEEPING_SHARED;
-            }
+            self.tidy();
         }
     }
 
@@ -121,6 +88,7 @@ impl Writing {
         let mut tx = Tx {
             conn: &self.connection,
             now: self.clock.now().as_millisecond(),
+            threads: self.threads,
             wakes: Vec::new(),
         };
         if let Err(error) = self.statement("BEGIN IMMEDIATE") {
@@ -142,6 +110,7 @@ impl Writing {
         metrics::counter!("store_jobs_total").increment(ended.len() as u64);
         if failure.is_none() {
             self.checkpoints.commits.fetch_add(1, Ordering::Relaxed);
+            self.index.committed();
             self.wakes.send(&tx.wakes);
         }
         for end in ended {
@@ -218,21 +187,16 @@ impl Writing {
         }
     }
 
-    /// One slice of housekeeping. Answers whether there is more, and how long to leave it while busy.
-    fn tidy(&mut self) -> (bool, Duration) {
+    /// Once a day, removes what nobody needs any more.
+    fn tidy(&mut self) {
         let now = self.clock.now().as_millisecond();
-        let started = Instant::now();
-        let more = match housekeeping::slice(&self.connection, now, self.pace) {
-            Ok((more, pace)) => {
-                self.pace = pace;
-                more
-            }
-            Err(error) => {
-                tracing::error!(%error, "housekeeping failed and will be tried again");
-                false
-            }
-        };
-        (more, HOUSEKEEPING_EVERY.max(started.elapsed() * HOUSEKEEPING_PAUSE))
+        if day_of(now) == self.tidied {
+            return;
+        }
+        self.tidied = day_of(now);
+        if let Err(error) = housekeeping::forget_old(&self.connection, now) {
+            tracing::warn!(%error, "old counters could not be removed; tomorrow again");
+        }
     }
 
     /// Lets the write-ahead log begin anew when the checkpointer has copied all but its last pages. It

@@ -1,6 +1,6 @@
 //! A transaction, as operations see it.
 
-use super::super::{Result, Wake, day_of};
+use super::super::{Result, Wake, day_of, thread::ThreadKey};
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 
 /// A transaction, as operations see it.
@@ -8,6 +8,7 @@ pub(crate) struct Tx<'c> {
     pub conn: &'c Connection,
     /// Milliseconds since 1970.
     pub now: i64,
+    pub threads: ThreadKey,
     pub(super) wakes: Vec<Wake>,
 }
 

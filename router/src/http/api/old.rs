@@ -149,11 +149,11 @@ async fn raw(State(desk): State<Arc<Desk>>, Id(id): Id) -> Answer<Response> {
 
 async fn raw_bytes(desk: &Arc<Desk>, message: MessageId) -> Answer<Vec<u8>> {
     let raw = desk.store.raw_mail(message).await?;
-    let hash = raw
+    let blob = raw
         .blob
         .ok_or_else(|| Problem::not_found("this mail has no bytes yet: it was not sent"))?;
     let store = desk.store.clone();
-    let content = tokio::task::spawn_blocking(move || store.blob(hash))
+    let content = tokio::task::spawn_blocking(move || store.blob(blob))
         .await
         .map_err(Problem::internal)??;
     content.ok_or_else(|| Problem::internal("the bytes of this mail are missing"))
@@ -500,8 +500,8 @@ async fn export(State(desk): State<Arc<Desk>>, Said(body): Said<ExportTo>) -> An
         let Some((last, ..)) = page.last() else { break };
         after = *last;
         for (_, sender, at, raw) in &page {
-            let Some(hash) = raw.blob else { continue };
-            let content = desk.store.blob(hash)?.unwrap_or_default();
+            let Some(blob) = raw.blob else { continue };
+            let content = desk.store.blob(blob)?.unwrap_or_default();
             write_mbox(&mut mbox, sender, *at, &raw.prelude, &content)
                 .map_err(step("write the mbox"))?;
             messages += 1;
