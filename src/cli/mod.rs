@@ -18,6 +18,8 @@ mod keys;
 mod outbox;
 mod output;
 mod serve;
+mod tokens;
+mod users;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -91,6 +93,12 @@ enum Command {
     /// See mail on its way out
     #[command(subcommand)]
     Outbox(outbox::Outbox),
+    /// The people who sign in
+    #[command(subcommand)]
+    Users(users::Users),
+    /// What programs show to be let in
+    #[command(subcommand)]
+    Tokens(tokens::Tokens),
     /// The keys that sign reply addresses and mail
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -182,6 +190,8 @@ async fn dispatch(
         Command::Inbox(inbox) => inbox.run(&desk, output).await,
         Command::Agents(agents) => agents.run(&desk, output).await,
         Command::Outbox(outbox) => outbox.run(&desk, output).await,
+        Command::Users(users) => users.run(&desk, output).await,
+        Command::Tokens(tokens) => tokens.run(&desk, output).await,
         Command::Keys(keys) => keys.run(&desk, output).await,
         Command::Backup(backup) => backup.run(&desk, output).await,
         Command::Export(export) => export.run(&desk, output).await,

@@ -10,40 +10,59 @@
 //! - `outbox`: what leaves, and what became of it;
 //! - `review`: what people decide;
 //! - `work`: schedules and tasks;
-//! - `history` and `search`: reading;
+//! - `history`, `lists` and `search`: reading;
+//! - `triage`, `drafts`, `contacts`: what people do about it;
+//! - `changes` and `webhooks`: telling others what happened;
+//! - `idempotency`: what is asked for twice is done once;
 //! - `rights`, `users` and `tokens`: who may see and do what;
 //! - `blobs`, `migrate`, `housekeeping`, `backup`: the machinery.
 
 mod accept;
 mod backup;
 mod blobs;
+mod changes;
+mod contacts;
+mod drafts;
 mod effects;
 mod handle;
 mod history;
 mod housekeeping;
+mod idempotency;
+mod lists;
 mod migrate;
 mod outbox;
 mod review;
 mod rights;
 mod search;
 mod tokens;
+mod triage;
 mod users;
+mod webhooks;
 mod work;
 mod writer;
 
 pub use accept::{Accepted, MessageStatus};
 pub use blobs::{BlobHash, INLINE_LIMIT, StagedBlob};
+pub use changes::{AuditEntry, CHANGES_KEPT, Change, WEBHOOK_EVENTS};
+pub use contacts::{Contact, Handle};
+pub use drafts::{DraftFile, DraftRow, DraftText, NewDraft};
 pub use handle::{DeadLetter, Failure, HandleOutcome, PendingEvent, Queued};
 pub use history::{
     AgentSummary, ConversationEntry, ConversationPage, ConversationSummary, DeliverySummary,
     EntryDelivery, EntryMail, OutboxItem, PendingReview, RawMail,
+};
+pub use idempotency::Repeated;
+pub use lists::{
+    ConversationFilter, Listed, MessageFile, Queue, conversation_cursor, schedule_cursor,
 };
 pub use outbox::{Claimed, DeliveryOutcome, OutgoingMail, RenderedPart};
 pub use review::{Compose, Reviewed};
 pub use rights::{Scope, Sight, Thing, UserRole};
 pub use search::SearchHit;
 pub use tokens::{NewToken, Token};
+pub use triage::{Handling, TRIAGED_MAX, Triage};
 pub use users::{NewLink, SecretHash, Session, User, UserChange, actor};
+pub use webhooks::{DueWebhook, Webhook, WebhookDelivery, WebhookOutcome};
 pub use work::{IntentState, ScheduleRow, TaskRow, TaskRun, TaskState};
 
 use crate::{
@@ -209,15 +228,23 @@ pub(crate) struct Wakes {
     /// Marked as changed by [`Wake::Task`] and [`Wake::Schedule`], for those who need no other.
     tasks: watch::Sender<()>,
     schedules: watch::Sender<()>,
+    /// Marked as changed after every commit.
+    commits: watch::Sender<()>,
 }
 
 impl Wakes {
     fn new() -> Self {
         let (all, _) = broadcast::channel(WAKE_BACKLOG);
-        Self { all, tasks: watch::Sender::new(()), schedules: watch::Sender::new(()) }
+        Self {
+            all,
+            tasks: watch::Sender::new(()),
+            schedules: watch::Sender::new(()),
+            commits: watch::Sender::new(()),
+        }
     }
 
     fn send(&self, wakes: &[Wake]) {
+        self.commits.send_modify(|()| ());
         for wake in wakes {
             // No subscriber is fine: they look at the tables when they start.
             let _ = self.all.send(*wake);
@@ -384,6 +411,7 @@ impl Store {
     pub async fn close(&self) {
         let store = self.clone();
         let _ = tokio::task::spawn_blocking(move || store.0.writer.stop()).await;
+        self.0.wakes.commits.send_modify(|()| ());
     }
 }
 

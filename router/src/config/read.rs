@@ -12,6 +12,7 @@ use toml::de::DeTable;
 use super::error::At;
 use super::files::{self, Files};
 use super::names;
+use super::network::Network;
 use frontdesk_agents::{admission::InstancePolicy, gate::Approval};
 
 use super::settings::{
@@ -202,6 +203,22 @@ fn http(
                 .map_err(|why| report.problem(&at.span, format!("`public_origin`: {why}")))
                 .ok()
         });
+    let webhook_networks = section
+        .strings("webhook_networks", "[\"10.0.0.0/8\"]")
+        .into_iter()
+        .flatten()
+        .filter_map(|at| {
+            let network = Network::parse(&at.value);
+            if network.is_none() {
+                let why = format!(
+                    "`webhook_networks`: \"{}\" is not a network. Write one like \"10.0.0.0/8\".",
+                    at.value
+                );
+                report.problem(&at.span, why);
+            }
+            network
+        })
+        .collect();
     let file = section.path("metrics_token_file", "\"/run/secrets/metrics_token\"");
     let from_file =
         file.as_ref().and_then(|at| around.files.secret(report, "metrics_token_file", at));
@@ -227,7 +244,8 @@ fn http(
         ),
     );
     section.finish(&["metrics_token"]);
-    HttpConfig { listen, public_origin, metrics_token: from_file.or(from_environment) }
+    let metrics_token = from_file.or(from_environment);
+    HttpConfig { listen, public_origin, metrics_token, webhook_networks }
 }
 
 fn dns(section: Section<'_, '_, '_>) -> DnsConfig {

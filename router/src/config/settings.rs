@@ -4,6 +4,7 @@
 //! addresses are lower-case ASCII (IDNA A-labels), every agent address lies in a listed domain and
 //! belongs to one agent, listeners do not clash, and the files that are named exist.
 
+use super::Network;
 use frontdesk_agents::{admission::InstancePolicy, gate::Approval};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -166,6 +167,8 @@ pub struct HttpConfig {
     /// What `/metrics` asks of anyone who is not on loopback, as a bearer token. Default: none,
     /// which means loopback only. From `FRONTDESK_METRICS_TOKEN` or `metrics_token_file`.
     pub metrics_token: Option<Secret>,
+    /// Networks that webhooks may go to although they are not public. Default: none.
+    pub webhook_networks: Vec<Network>,
 }
 
 impl Default for HttpConfig {
@@ -174,6 +177,7 @@ impl Default for HttpConfig {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
             public_origin: None,
             metrics_token: None,
+            webhook_networks: Vec::new(),
         }
     }
 }
