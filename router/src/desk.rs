@@ -200,6 +200,10 @@ impl Desk {
             }));
         }
 
+        let sender = http::webhook::Sender::new(&config.http.webhook_networks)?;
+        let keeper = http::keeper::run(desk.clone(), sender, until_stopped(stopped.clone()));
+        serving.push(tokio::spawn(keeper));
+
         // What comes in: last, when all of it has somewhere to go.
         let incoming = Incoming {
             store: desk.store.clone(),
@@ -396,6 +400,7 @@ fn describe() {
     counter!("agent_message_loops_total", "Messages between agents dropped as a loop");
     counter!("gate_denied_total", "Mail that the gate denied");
     counter!("deliveries_total", "Deliveries settled, by outcome");
+    counter!("webhooks_total", "Attempts to tell a webhook, by outcome");
     gauge!("events_waiting", "Events that wait for their instance");
     gauge!("events_dead", "Events given up: see the dead letters");
     gauge!("deliveries_waiting", "Deliveries queued, deferred or under way");

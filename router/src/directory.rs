@@ -157,7 +157,8 @@ fn behaviour(
     if agent.kind == RECEPTIONIST {
         let answer = agent.reply.replace("{agent}", &agent.display_name);
         let name = agent.display_name.clone();
-        let options = ReceptionistOptions { answer, name, ..ReceptionistOptions::default() };
+        let greeting = agent.greeting.clone().unwrap_or_default();
+        let options = ReceptionistOptions { answer, name, greeting };
         return Ok(BoxedAgent::new(Receptionist::new(options)));
     }
     anyhow::bail!(
@@ -174,7 +175,7 @@ fn rules_of(agent: &AgentConfig) -> AgentRules {
         approval: agent.effective_approval(),
         runs: true,
         address: agent.addresses.first().cloned().unwrap_or_default(),
-        owner: None,
+        owner: agent.owner.clone(),
     }
 }
 

@@ -117,6 +117,11 @@ impl Call {
         Self::new(Method::POST, segments)
     }
 
+    /// `DELETE /api/v1/` and the segments, which may hold anything.
+    pub fn delete(segments: &[&str]) -> Self {
+        Self::new(Method::DELETE, segments)
+    }
+
     fn new(method: Method, segments: &[&str]) -> Self {
         let mut path = "/api/v1".to_owned();
         for segment in segments {

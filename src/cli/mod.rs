@@ -19,6 +19,8 @@ mod models;
 mod outbox;
 mod output;
 mod serve;
+mod tokens;
+mod users;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -95,6 +97,12 @@ enum Command {
     /// The speech models of calls
     #[command(subcommand)]
     Models(models::Models),
+    /// The people who sign in
+    #[command(subcommand)]
+    Users(users::Users),
+    /// What programs show to be let in
+    #[command(subcommand)]
+    Tokens(tokens::Tokens),
     /// The keys that sign reply addresses and mail
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -187,6 +195,8 @@ async fn dispatch(
         Command::Agents(agents) => agents.run(&desk, output).await,
         Command::Outbox(outbox) => outbox.run(&desk, output).await,
         Command::Models(models) => models.run(&desk, output).await,
+        Command::Users(users) => users.run(&desk, output).await,
+        Command::Tokens(tokens) => tokens.run(&desk, output).await,
         Command::Keys(keys) => keys.run(&desk, output).await,
         Command::Backup(backup) => backup.run(&desk, output).await,
         Command::Export(export) => export.run(&desk, output).await,

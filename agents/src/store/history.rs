@@ -184,6 +184,18 @@ pub struct RawMail {
     pub blob: Option<BlobId>,
 }
 
+/// What [`summary`] reads, of conversations `c`.
+pub(super) const SUMMARY: &str = "
+    SELECT c.id, a.name, c.instance_id, i.key, c.subject, c.channel, c.queue,
+           c.review_why, c.linked_to, c.last_message_at,
+           (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id),
+           (SELECT substr(m.text, 1, 160) FROM messages m
+            WHERE m.conversation_id = c.id ORDER BY m.id DESC LIMIT 1),
+           (SELECT l.verdict FROM messages m JOIN mails l ON l.message_id = m.id
+            WHERE m.conversation_id = c.id ORDER BY m.id DESC LIMIT 1)
+    FROM conversations c JOIN agents a ON a.id = c.agent_id JOIN instances i ON i.id = c.instance_id
+";
+
 /// The longest page anybody gets.
 const PAGE_MAX: usize = 200;
 
@@ -210,15 +222,7 @@ impl Store {
                 Some(_) => "AND c.agent_id = (SELECT id FROM agents WHERE name = ?4)",
             };
             let mut query = conn.prepare_cached(&format!(
-                "SELECT c.id, a.name, c.instance_id, i.key, c.subject, c.channel, c.queue,
-                        c.review_why, c.linked_to, c.last_message_at,
-                        (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id),
-                        (SELECT substr(m.text, 1, 160) FROM messages m
-                         WHERE m.conversation_id = c.id ORDER BY m.id DESC LIMIT 1),
-                        (SELECT l.verdict FROM messages m JOIN mails l ON l.message_id = m.id
-                         WHERE m.conversation_id = c.id ORDER BY m.id DESC LIMIT 1)
-                 FROM conversations c JOIN agents a ON a.id = c.agent_id
-                 JOIN instances i ON i.id = c.instance_id
+                "{SUMMARY}
                  WHERE (c.last_message_at, c.id) < (?1, ?2) {of_queue} {of_agent}
                  ORDER BY c.last_message_at DESC, c.id DESC LIMIT ?5"
             ))?;
@@ -481,7 +485,7 @@ impl Store {
     }
 }
 
-fn parse_cursor(cursor: Option<&str>) -> Result<(i64, i64)> {
+pub(super) fn parse_cursor(cursor: Option<&str>) -> Result<(i64, i64)> {
     let Some(cursor) = cursor else { return Ok((i64::MAX, i64::MAX)) };
     cursor
         .split_once('.')
@@ -489,7 +493,7 @@ fn parse_cursor(cursor: Option<&str>) -> Result<(i64, i64)> {
         .ok_or_else(|| StoreError::Conflict(format!("{cursor:?} is not a cursor of this list")))
 }
 
-fn summary(row: &Row<'_>) -> rusqlite::Result<ConversationSummary> {
+pub(super) fn summary(row: &Row<'_>) -> rusqlite::Result<ConversationSummary> {
     Ok(ConversationSummary {
         id: row.get(0)?,
         agent: row.get(1)?,
@@ -508,18 +512,21 @@ fn summary(row: &Row<'_>) -> rusqlite::Result<ConversationSummary> {
     })
 }
 
-fn people(conn: &Connection, conversation: ConversationId) -> Result<Vec<String>> {
+pub(super) fn people(conn: &Connection, conversation: ConversationId) -> Result<Vec<String>> {
     let mut query = conn.prepare_cached(
         "SELECT address FROM participants WHERE conversation_id = ?1 ORDER BY member DESC, address LIMIT 20",
     )?;
     Ok(query.query_map((conversation,), |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
 }
 
-fn list(row: &Row<'_>, index: usize) -> Result<Vec<String>> {
+pub(super) fn list(row: &Row<'_>, index: usize) -> Result<Vec<String>> {
     Ok(serde_json::from_str(row.get_ref(index)?.as_str().unwrap_or("[]"))?)
 }
 
-fn timeline(conn: &Connection, conversation: ConversationId) -> Result<Vec<ConversationEntry>> {
+pub(super) fn timeline(
+    conn: &Connection,
+    conversation: ConversationId,
+) -> Result<Vec<ConversationEntry>> {
     let mut query = conn.prepare_cached(
         "SELECT m.id, m.parent_id, m.channel, m.role, m.author, m.text, m.status, m.status_why,
                 m.created_at,
@@ -606,7 +613,7 @@ fn timeline(conn: &Connection, conversation: ConversationId) -> Result<Vec<Conve
     Ok(entries)
 }
 
-fn deliveries(conn: &Connection, outbox: OutboxId) -> Result<Vec<DeliverySummary>> {
+pub(super) fn deliveries(conn: &Connection, outbox: OutboxId) -> Result<Vec<DeliverySummary>> {
     let mut query = conn.prepare_cached(
         "SELECT id, recipient, state, attempts, response, next_at
          FROM deliveries WHERE outbox_id = ?1 ORDER BY id",

@@ -11,7 +11,10 @@
 //! - `calls`: calls and chats are opened, what is said in them is kept, and they end;
 //! - `review`: what people decide;
 //! - `work`: schedules and tasks;
-//! - `history` and `search`: reading;
+//! - `history`, `lists` and `search`: reading;
+//! - `triage`, `drafts`, `contacts`: what people do about it;
+//! - `changes` and `webhooks`: telling others what happened;
+//! - `idempotency`: what is asked for twice is done once;
 //! - `rights`, `users` and `tokens`: who may see and do what;
 //! - `thread`: the names of conversations in References;
 //! - `blobs`, `migrate`, `index`, `housekeeping`, `backup`: the machinery.
@@ -20,11 +23,16 @@ mod accept;
 mod backup;
 mod blobs;
 mod calls;
+mod changes;
+mod contacts;
+mod drafts;
 mod effects;
 mod handle;
 mod history;
 mod housekeeping;
+mod idempotency;
 mod index;
+mod lists;
 mod migrate;
 mod notice;
 mod outbox;
@@ -33,7 +41,9 @@ mod rights;
 mod search;
 mod thread;
 mod tokens;
+mod triage;
 mod users;
+mod webhooks;
 mod work;
 mod writer;
 
@@ -42,17 +52,26 @@ pub use blobs::{BlobHash, INLINE_LIMIT, StagedBlob};
 pub use calls::{
     CallOutcome, CallRecord, CallSummary, OpenCall, OpenedCall, Recording, Spoken, TurnTimes, Who,
 };
+pub use changes::{AuditEntry, CHANGES_KEPT, Change, WEBHOOK_EVENTS};
+pub use contacts::{Contact, Handle};
+pub use drafts::{DraftFile, DraftRow, DraftText, NewDraft};
 pub use handle::{DeadLetter, Failure, HandleOutcome, PendingEvent, Queued};
 pub use history::{
     AgentSummary, ConversationEntry, ConversationPage, ConversationSummary, DeliverySummary,
     EntryDelivery, EntryMail, EntrySpoken, OutboxItem, PendingReview, RawMail,
+};
+pub use idempotency::Repeated;
+pub use lists::{
+    ConversationFilter, Listed, MessageFile, Queue, conversation_cursor, schedule_cursor,
 };
 pub use outbox::{Claimed, DeliveryOutcome, OutgoingMail, RenderedPart};
 pub use review::{Compose, Reviewed};
 pub use rights::{Scope, Sight, Thing, UserRole};
 pub use search::SearchHit;
 pub use tokens::{NewToken, Token};
+pub use triage::{Handling, TRIAGED_MAX, Triage};
 pub use users::{NewLink, SecretHash, Session, User, UserChange, actor};
+pub use webhooks::{DueWebhook, Webhook, WebhookDelivery, WebhookOutcome};
 pub use work::{IntentState, ScheduleRow, TaskRow, TaskRun, TaskState};
 
 use crate::{
@@ -225,6 +244,8 @@ pub(crate) struct Wakes {
     tasks: watch::Sender<()>,
     schedules: watch::Sender<()>,
     directives: broadcast::Sender<Arc<Directive>>,
+    /// Marked as changed after every commit.
+    commits: watch::Sender<()>,
 }
 
 impl Wakes {
@@ -234,10 +255,12 @@ impl Wakes {
             tasks: watch::Sender::new(()),
             schedules: watch::Sender::new(()),
             directives: broadcast::Sender::new(DIRECTIVE_BACKLOG),
+            commits: watch::Sender::new(()),
         }
     }
 
     fn send(&self, wakes: &[Wake]) {
+        self.commits.send_modify(|()| ());
         for wake in wakes {
             if let Wake::Directive(directive) = wake {
                 // No subscriber means no calls.
@@ -417,6 +440,7 @@ impl Store {
             store.0.index.stop();
         })
         .await;
+        self.0.wakes.commits.send_modify(|()| ());
     }
 }
 

@@ -111,7 +111,51 @@ pub(super) fn release(tx: &mut Tx<'_>, message: MessageId, automatic: bool) -> R
     Ok(())
 }
 
+/// A mail that was just released leaves at a time and not before. That is its date.
+pub(super) fn put_off(tx: &Tx<'_>, message: MessageId, at: Timestamp) -> Result<()> {
+    let at = at.as_millisecond().max(tx.now);
+    tx.run(
+        "UPDATE deliveries SET next_at = ?2
+         WHERE state = 'queued' AND outbox_id = (SELECT id FROM outbox WHERE message_id = ?1)",
+        (message, at),
+    )?;
+    tx.run(
+        "UPDATE outbox SET released_at = ?2 WHERE message_id = ?1 AND state = 'released'",
+        (message, at),
+    )?;
+    Ok(())
+}
+
 impl Store {
+    /// Takes back what is released and has not begun to leave: it is a held draft again, and waits for a
+    /// person.
+    pub async fn recall(&self, outbox: OutboxId, by: String) -> Result<MessageId> {
+        self.write(Lane::Turn, move |tx| {
+            let taken: Option<(MessageId, ConversationId)> = tx.find(
+                "UPDATE outbox SET state = 'held', why = ?2, released_at = NULL
+                 WHERE id = ?1 AND state = 'released' AND NOT EXISTS (
+                     SELECT 1 FROM deliveries
+                     WHERE outbox_id = ?1 AND (state <> 'queued' OR attempts > 0))
+                 RETURNING message_id, conversation_id",
+                (outbox, format!("taken back by {by}")),
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )?;
+            let Some((message, conversation)) = taken else {
+                return Err(nothing_to(tx, outbox, "take back")?);
+            };
+            tx.run("DELETE FROM deliveries WHERE outbox_id = ?1", (outbox,))?;
+            let why = format!("taken back by {by}");
+            tx.run(
+                "UPDATE messages SET status = 'held', status_why = ?2 WHERE id = ?1",
+                (message, &why),
+            )?;
+            accept::ask_for_review(tx, conversation, message, "draft", &why)?;
+            tx.audit(&by, "outbox.recall", &outbox.to_string(), "")?;
+            Ok(message)
+        })
+        .await
+    }
+
     /// Puts right what a crash left: deliveries that had not reached the final dot go again, those beyond
     /// it become uncertain. With a transport that may safely repeat itself (capture), all go again.
     pub async fn recover_deliveries(&self, repeatable: bool) -> Result<usize> {

@@ -14,6 +14,7 @@ use crate::{
     gate::Actor,
     mail::{Draft, Trust},
 };
+use jiff::Timestamp;
 
 /// What a decision did.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -46,6 +47,17 @@ impl Store {
         by: String,
         edited_text: Option<String>,
     ) -> Result<Reviewed> {
+        self.approve_at(approval, by, edited_text, None).await
+    }
+
+    /// The same, for a draft that leaves at a time.
+    pub async fn approve_at(
+        &self,
+        approval: ApprovalId,
+        by: String,
+        edited_text: Option<String>,
+        at: Option<Timestamp>,
+    ) -> Result<Reviewed> {
         let rules = self.rules();
         self.write(Lane::Turn, move |tx| {
             let (kind, conversation, message) = claim(tx, approval, &by, "approved", "")?;
@@ -58,6 +70,9 @@ impl Store {
                 }
                 tell_agent(tx, &rules, conversation, message, true, "")?;
                 outbox::release(tx, message, false)?;
+                if let Some(at) = at {
+                    outbox::put_off(tx, message, at)?;
+                }
             } else {
                 admit(tx, &rules, message, &by, "staff", Trust::Known)?;
             }
@@ -133,51 +148,67 @@ impl Store {
         actor: Actor,
         compose: Compose,
     ) -> Result<(MessageId, Option<String>)> {
-        let rules = self.rules();
-        self.write(Lane::Turn, move |tx| {
-            let agent_rules = rules.agents.get(&compose.agent).ok_or_else(|| {
-                StoreError::NotFound(format!("no agent with id {}", compose.agent))
-            })?;
-            let name = match &actor {
-                Actor::Person { name } | Actor::Program { name } => name.clone(),
-                Actor::Agent { .. } => agent_rules.name.clone(),
-            };
-            let message = match compose.answers {
-                Some(answers) => effects::reply(
-                    tx,
-                    &rules,
-                    &actor,
-                    compose.agent,
-                    None,
-                    answers,
-                    &compose.draft,
-                )?,
-                None => {
-                    let conversation = match compose.conversation {
-                        Some(conversation) => conversation,
-                        None => open_for(tx, &rules, &compose)?,
-                    };
-                    effects::send(
-                        tx,
-                        &rules,
-                        &actor,
-                        compose.agent,
-                        agent_rules,
-                        conversation,
-                        compose.to,
-                        &compose.draft,
-                    )?
-                }
-            };
-            let (state, why): (String, String) =
-                tx.row("SELECT state, why FROM outbox WHERE message_id = ?1", (message,), |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                })?;
-            tx.audit(&name, "email.send", &message.to_string(), &state)?;
-            Ok((message, (state != "released").then_some(why)))
-        })
-        .await
+        self.compose_at(actor, compose, None).await
     }
+
+    /// The same, to leave at a time.
+    pub async fn compose_at(
+        &self,
+        actor: Actor,
+        compose: Compose,
+        at: Option<Timestamp>,
+    ) -> Result<(MessageId, Option<String>)> {
+        let rules = self.rules();
+        self.write(Lane::Turn, move |tx| post(tx, &rules, &actor, compose, at)).await
+    }
+}
+
+/// What a person or program wrote, to leave now or at a time.
+pub(super) fn post(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    actor: &Actor,
+    compose: Compose,
+    at: Option<Timestamp>,
+) -> Result<(MessageId, Option<String>)> {
+    let agent_rules = rules
+        .agents
+        .get(&compose.agent)
+        .ok_or_else(|| StoreError::NotFound(format!("no agent with id {}", compose.agent)))?;
+    let name = match actor {
+        Actor::Person { name } | Actor::Program { name } => name.clone(),
+        Actor::Agent { .. } => agent_rules.name.clone(),
+    };
+    let message = match compose.answers {
+        Some(answers) => {
+            effects::reply(tx, rules, actor, compose.agent, None, answers, &compose.draft)?
+        }
+        None => {
+            let conversation = match compose.conversation {
+                Some(conversation) => conversation,
+                None => open_for(tx, rules, &compose)?,
+            };
+            effects::send(
+                tx,
+                rules,
+                actor,
+                compose.agent,
+                agent_rules,
+                conversation,
+                compose.to,
+                &compose.draft,
+            )?
+        }
+    };
+    if let Some(at) = at {
+        outbox::put_off(tx, message, at)?;
+    }
+    let (state, why): (String, String) =
+        tx.row("SELECT state, why FROM outbox WHERE message_id = ?1", (message,), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    tx.audit(&name, "email.send", &message.to_string(), &state)?;
+    Ok((message, (state != "released").then_some(why)))
 }
 
 /// A conversation for a mail that a person starts. One to a single proven contact joins that contact's

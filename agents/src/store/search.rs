@@ -6,6 +6,7 @@
 use super::{Result, Store, timestamp};
 use crate::{ConversationId, MessageId};
 use jiff::Timestamp;
+use rusqlite::Row;
 use serde::Serialize;
 
 /// A message that matched.
@@ -36,37 +37,42 @@ impl Store {
             return Ok(Vec::new());
         }
         self.read_async(move |conn| {
-            let mut query = conn.prepare_cached(
-                "SELECT m.id, m.conversation_id, a.name, c.subject, m.author, m.role,
-                        substr(m.text, 1, 160), m.created_at
-                 FROM message_search s JOIN messages m ON m.id = s.rowid
-                 JOIN conversations c ON c.id = m.conversation_id
-                 JOIN agents a ON a.id = c.agent_id
-                 WHERE message_search MATCH ?1 AND s.rowid < ?2
-                 ORDER BY s.rowid DESC LIMIT ?3",
-            )?;
+            let mut query = conn
+                .prepare_cached(&format!("{HITS} AND ?1 IS NULL ORDER BY s.rowid DESC LIMIT ?4"))?;
             let before = before.map_or(i64::MAX, |id| id.0);
-            let rows = query.query_map((expression, before, limit.clamp(1, 200)), |row| {
-                Ok(SearchHit {
-                    message: row.get(0)?,
-                    conversation: row.get(1)?,
-                    agent: row.get(2)?,
-                    subject: row.get(3)?,
-                    author: row.get(4)?,
-                    role: row.get(5)?,
-                    snippet: row.get(6)?,
-                    at: timestamp(row.get(7)?),
-                })
-            })?;
+            let rows =
+                query.query_map((None::<i64>, expression, before, limit.clamp(1, 200)), hit)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
         .await
     }
 }
 
+/// Messages that match parameter 2, below parameter 3; parameter 1 is for a filter.
+pub(super) const HITS: &str = "
+    SELECT m.id, m.conversation_id, a.name, c.subject, m.author, m.role,
+           substr(m.text, 1, 160), m.created_at
+    FROM message_search s JOIN messages m ON m.id = s.rowid
+    JOIN conversations c ON c.id = m.conversation_id
+    JOIN agents a ON a.id = c.agent_id
+    WHERE message_search MATCH ?2 AND s.rowid < ?3";
+
+pub(super) fn hit(row: &Row<'_>) -> rusqlite::Result<SearchHit> {
+    Ok(SearchHit {
+        message: row.get(0)?,
+        conversation: row.get(1)?,
+        agent: row.get(2)?,
+        subject: row.get(3)?,
+        author: row.get(4)?,
+        role: row.get(5)?,
+        snippet: row.get(6)?,
+        at: timestamp(row.get(7)?),
+    })
+}
+
 /// What people type as an FTS5 expression: every word becomes a quoted string, so nothing they type is
 /// an operator and nothing is a syntax error.
-fn expression(words: &str) -> String {
+pub(super) fn expression(words: &str) -> String {
     let mut parts = Vec::new();
     for (index, piece) in words.split('"').enumerate() {
         if index % 2 == 1 {

@@ -17,6 +17,7 @@ mod check;
 mod error;
 mod files;
 mod names;
+mod network;
 mod quantity;
 mod read;
 mod settings;
@@ -29,6 +30,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 pub use error::{ConfigErrors, Place, Problem};
+pub use network::Network;
 pub use settings::{
     AgentConfig, Config, DnsConfig, HttpConfig, LOCAL_DOMAIN, Limits, LogFormat, MailConfig, Mode,
     RECEPTIONIST, RECEPTIONIST_REPLY, REPLY_PLACEHOLDERS, Secret, ServerConfig, SmtpConfig,

@@ -12,6 +12,7 @@ use toml::de::DeTable;
 use super::error::At;
 use super::files::{self, Files, SecretKind};
 use super::names;
+use super::network::Network;
 use frontdesk_agents::{admission::InstancePolicy, gate::Approval};
 
 use super::settings::{
@@ -212,6 +213,22 @@ fn http(
         METRICS_TOKEN,
         SecretKind::Token,
     );
+    let webhook_networks = section
+        .strings("webhook_networks", "[\"10.0.0.0/8\"]")
+        .into_iter()
+        .flatten()
+        .filter_map(|at| {
+            let network = Network::parse(&at.value);
+            if network.is_none() {
+                let why = format!(
+                    "`webhook_networks`: \"{}\" is not a network. Write one like \"10.0.0.0/8\".",
+                    at.value
+                );
+                report.problem(&at.span, why);
+            }
+            network
+        })
+        .collect();
     section.refuse(
         "metrics_token",
         &format!(
@@ -220,7 +237,7 @@ fn http(
         ),
     );
     section.finish(&["metrics_token"]);
-    HttpConfig { listen, public_origin, metrics_token }
+    HttpConfig { listen, public_origin, metrics_token, webhook_networks }
 }
 
 /// A secret from a file of its own or from the environment.

@@ -4,6 +4,7 @@
 //! addresses are lower-case ASCII (IDNA A-labels), every agent address lies in a listed domain and
 //! belongs to one agent, listeners do not clash, and the files that are named exist.
 
+use super::Network;
 use super::voice::{Talk, VoiceConfig};
 use frontdesk_agents::{admission::InstancePolicy, gate::Approval};
 use frontdesk_voice::engine::EngineName;
@@ -170,6 +171,8 @@ pub struct HttpConfig {
     /// What `/metrics` asks of anyone who is not on loopback, as a bearer token. Default: none,
     /// which means loopback only. From `FRONTDESK_METRICS_TOKEN` or `metrics_token_file`.
     pub metrics_token: Option<Secret>,
+    /// Networks that webhooks may go to although they are not public. Default: none.
+    pub webhook_networks: Vec<Network>,
 }
 
 impl Default for HttpConfig {
@@ -178,6 +181,7 @@ impl Default for HttpConfig {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
             public_origin: None,
             metrics_token: None,
+            webhook_networks: Vec::new(),
         }
     }
 }

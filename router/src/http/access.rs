@@ -147,6 +147,19 @@ impl Principal {
         self.sight.includes(agent)
     }
 
+    /// Whether they see every agent's.
+    pub fn sees_all(&self) -> bool {
+        self.sight == Sight::All
+    }
+
+    /// The user, if it is one.
+    pub fn user(&self) -> Option<UserId> {
+        match self.who {
+            Who::User { id, .. } => Some(id),
+            _ => None,
+        }
+    }
+
     /// What pages of this browser must say beside the cookie.
     pub fn csrf(&self) -> Option<&str> {
         self.csrf.as_deref()
@@ -186,33 +199,63 @@ impl Principal {
 /// Who a request is from. `Host` and `Origin` must be ours, a token must be good, and a write with a
 /// cookie must come from a page of ours; a cookie that is no longer good is nobody.
 pub async fn authenticate(desk: &Desk, parts: &Parts) -> Result<Principal, Problem> {
-    // Whoever came through the control socket was known before there were headers.
-    if let Some(principal) = parts.extensions.get::<Principal>() {
-        return Ok(principal.clone());
-    }
-    let origins = desk.origins();
-    origins.check(&parts.headers).map_err(Problem::forbidden)?;
-    let now = desk.store.clock().now();
-    if let Some(shown) = parts.headers.get(header::AUTHORIZATION) {
-        return by_token(desk, shown, now).await;
-    }
-    let Some(cookie) = session_cookie(&parts.headers, origins.is_secure()) else {
-        return Ok(Principal::nobody());
-    };
-    let idle_since = now.checked_sub(SESSION_IDLE).unwrap_or(Timestamp::MIN);
-    let session = desk.store.session(secret::hash(cookie), idle_since).await?;
-    let Some(session) = session else { return Ok(Principal::nobody()) };
-    let principal = Principal::of_session(&session, cookie);
-    if !is_safe(&parts.method) {
-        check_page(desk, &principal, &parts.headers)?;
-    }
-    if now.duration_since(session.seen_at) > TOUCH {
-        desk.store.touch_session(session.id).await?;
+    let (principal, used) = look(desk, parts).await?;
+    match used {
+        Some(Used::Session(id)) => desk.store.touch_session(id).await?,
+        Some(Used::Token(id)) => desk.store.touch_token(id).await?,
+        None => {}
     }
     Ok(principal)
 }
 
-async fn by_token(desk: &Desk, shown: &HeaderValue, now: Timestamp) -> Result<Principal, Problem> {
+/// Who still listens at the other end of a long answer, by the head of its request; nothing if they may
+/// no longer read. Being asked is not being there, so it counts as no use.
+pub async fn still(desk: &Desk, head: &Parts, was: &Principal) -> Option<Principal> {
+    if was.who == Who::Operator {
+        return Some(was.clone());
+    }
+    let mut head = head.clone();
+    head.extensions.remove::<Principal>();
+    let (principal, _) = look(desk, &head).await.ok()?;
+    principal.may_use(Scope::Read).is_ok().then_some(principal)
+}
+
+/// What was used after a while without.
+enum Used {
+    Session(SessionId),
+    Token(TokenId),
+}
+
+async fn look(desk: &Desk, parts: &Parts) -> Result<(Principal, Option<Used>), Problem> {
+    // Whoever came through the control socket was known before there were headers.
+    if let Some(principal) = parts.extensions.get::<Principal>() {
+        return Ok((principal.clone(), None));
+    }
+    let origins = desk.origins();
+    origins.check(&parts.headers).map_err(Problem::forbidden)?;
+    let now = desk.store.clock().now();
+    let stale = |at: Timestamp| now.duration_since(at) > TOUCH;
+    if let Some(shown) = parts.headers.get(header::AUTHORIZATION) {
+        let token = token(desk, shown).await?;
+        let used = token.last_used_at.is_none_or(stale).then_some(Used::Token(token.id));
+        return Ok((Principal::of_token(token), used));
+    }
+    let nobody = (Principal::nobody(), None);
+    let Some(cookie) = session_cookie(&parts.headers, origins.is_secure()) else {
+        return Ok(nobody);
+    };
+    let idle_since = now.checked_sub(SESSION_IDLE).unwrap_or(Timestamp::MIN);
+    let session = desk.store.session(secret::hash(cookie), idle_since).await?;
+    let Some(session) = session else { return Ok(nobody) };
+    let principal = Principal::of_session(&session, cookie);
+    if !is_safe(&parts.method) {
+        check_page(desk, &principal, &parts.headers)?;
+    }
+    let used = stale(session.seen_at).then_some(Used::Session(session.id));
+    Ok((principal, used))
+}
+
+async fn token(desk: &Desk, shown: &HeaderValue) -> Result<Token, Problem> {
     let no = || Problem::unauthorized("this token is not known, was revoked or has expired");
     let text = shown.to_str().map_err(|_| no())?;
     // RFC 9110 section 11.1: the name of a scheme has no case.
@@ -221,11 +264,7 @@ async fn by_token(desk: &Desk, shown: &HeaderValue, now: Timestamp) -> Result<Pr
     if !scheme.eq_ignore_ascii_case("bearer") || !token.starts_with(secret::TOKEN_PREFIX) {
         return Err(no());
     }
-    let token = desk.store.token_by_hash(secret::hash(token)).await?.ok_or_else(no)?;
-    if token.last_used_at.is_none_or(|at| now.duration_since(at) > TOUCH) {
-        desk.store.touch_token(token.id).await?;
-    }
-    Ok(Principal::of_token(token))
+    desk.store.token_by_hash(secret::hash(token)).await?.ok_or_else(no)
 }
 
 fn check_page(desk: &Desk, principal: &Principal, headers: &HeaderMap) -> Result<(), Problem> {

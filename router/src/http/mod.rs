@@ -7,13 +7,16 @@
 //! - [`access`]: who a request is from, and what they may do;
 //! - [`origin`]: which names and pages are ours;
 //! - `secret`, `password`, `throttle`: what they show, and the brakes on guessing;
-//! - `headers`: what stands on every answer;
+//! - `headers`: what stands on every answer; `idempotency`: what is asked for twice is done once;
+//! - [`keeper`] and [`webhook`]: what happens behind it without anybody asking;
 //! - `api`: the resources, one file each, and the OpenAPI document;
 //! - [`tls`]: certificates.
 
 pub mod access;
 mod api;
 mod headers;
+mod idempotency;
+pub mod keeper;
 pub mod origin;
 pub mod pages;
 mod password;
@@ -21,6 +24,7 @@ pub mod problem;
 mod secret;
 mod throttle;
 pub mod tls;
+pub mod webhook;
 
 use crate::{config::HttpConfig, desk::Desk};
 use access::Principal;
@@ -44,14 +48,27 @@ use std::{
 };
 use subtle::ConstantTimeEq;
 use throttle::Throttle;
-use tokio::net::UnixListener;
+use tokio::{net::UnixListener, sync::Semaphore};
+
+/// Programs and browsers that listen to events at once. Each is a small task that mostly sleeps.
+const STREAMS: usize = 512;
 
 /// What HTTP remembers between requests.
-#[derive(Default)]
 pub struct Front {
     /// Known once the listeners are.
     listening: OnceLock<Vec<SocketAddr>>,
     throttle: Mutex<Throttle>,
+    streams: Arc<Semaphore>,
+}
+
+impl Default for Front {
+    fn default() -> Self {
+        Self {
+            listening: OnceLock::new(),
+            throttle: Mutex::default(),
+            streams: Arc::new(Semaphore::new(STREAMS)),
+        }
+    }
 }
 
 impl Front {

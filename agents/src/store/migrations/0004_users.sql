@@ -120,7 +120,7 @@ CREATE TABLE draft_attachments (
     name       TEXT NOT NULL,
     media_type TEXT NOT NULL,
     size       INTEGER NOT NULL,
-    blob       BLOB NOT NULL,
+    blob       INTEGER NOT NULL REFERENCES blobs(id),
     PRIMARY KEY (draft_id, part)
 ) STRICT, WITHOUT ROWID;
 

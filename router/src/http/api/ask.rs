@@ -74,6 +74,18 @@ pub fn id_cursor(cursor: Option<&str>) -> Answer<Option<i64>> {
         .transpose()
 }
 
+/// Says no to what is no cursor of a list that is sorted by time.
+pub fn time_cursor(cursor: Option<&str>) -> Answer<()> {
+    let Some(cursor) = cursor else { return Ok(()) };
+    let is_time = cursor
+        .split_once('.')
+        .is_some_and(|(at, id)| at.parse::<i64>().is_ok() && id.parse::<i64>().is_ok());
+    if is_time {
+        return Ok(());
+    }
+    Err(Problem::bad_request(format!("{cursor:?} is no cursor of this list")))
+}
+
 impl<T> Page<T> {
     /// A page from one item more than it may hold, where there is one; `cursor` names the last.
     pub fn cut(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Self {

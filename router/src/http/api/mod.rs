@@ -4,15 +4,26 @@
 //! stands in the OpenAPI document; the document is made of the handlers themselves, so that there is no
 //! route without a description and no description without a route.
 
+mod agents;
 mod ask;
-mod old;
+mod audit;
+mod contacts;
+mod conversations;
+mod drafts;
+mod events;
+mod messages;
+mod operations;
+mod outbox;
+mod reviews;
 mod session;
 mod tokens;
 mod users;
 mod views;
+mod webhooks;
 
 use super::{
     access::{self, Need},
+    idempotency,
     problem::{Problem, ProblemBody},
 };
 use crate::desk::Desk;
@@ -32,7 +43,7 @@ use utoipa::{
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 /// A request body at most: 25 MB of attachments in base64, and the rest of a mail.
-const BODY_MAX: usize = 40 * 1024 * 1024;
+pub const BODY_MAX: usize = 40 * 1024 * 1024;
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -70,12 +81,16 @@ impl Routes {
         Self(self.0.routes((schemas, paths, methods)))
     }
 
+    fn scope(self, scope: Scope, routes: UtoipaMethodRouter<Arc<Desk>>) -> Self {
+        self.add(Need::Scope(scope), routes)
+    }
+
     fn read(self, routes: UtoipaMethodRouter<Arc<Desk>>) -> Self {
-        self.add(Need::Scope(Scope::Read), routes)
+        self.scope(Scope::Read, routes)
     }
 
     fn admin(self, routes: UtoipaMethodRouter<Arc<Desk>>) -> Self {
-        self.add(Need::Scope(Scope::Admin), routes)
+        self.scope(Scope::Admin, routes)
     }
 }
 
@@ -129,10 +144,23 @@ fn cookie() -> SecurityRequirement {
 }
 
 fn routes() -> Routes {
-    let routes = Routes::new();
-    let routes = session::routes(routes);
-    let routes = users::routes(routes);
-    tokens::routes(routes)
+    let resources = [
+        session::routes,
+        conversations::routes,
+        messages::routes,
+        reviews::routes,
+        drafts::routes,
+        outbox::routes,
+        contacts::routes,
+        agents::routes,
+        events::routes,
+        users::routes,
+        tokens::routes,
+        webhooks::routes,
+        audit::routes,
+        operations::routes,
+    ];
+    resources.into_iter().fold(Routes::new(), |routes, add| add(routes))
 }
 
 /// All routes, below `/api/v1`.
@@ -140,16 +168,11 @@ pub fn router(desk: &Arc<Desk>) -> Router<Arc<Desk>> {
     let (router, _) = routes().0.split_for_parts();
     let document = document();
     router
-        .merge(
-            old::router().route_layer(middleware::from_fn_with_state(
-                Need::Scope(Scope::Admin),
-                access::guard,
-            )),
-        )
         .route("/openapi.json", axum::routing::get(|| async move { Json(document) }))
         .fallback(|| async { Problem::not_found("there is no such path in this API") })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(middleware::from_fn_with_state(desk.clone(), idempotency::once))
         .layer(middleware::from_fn_with_state(desk.clone(), access::identify))
 }
 

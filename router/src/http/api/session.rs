@@ -9,13 +9,14 @@ use crate::{
     desk::Desk,
     http::{
         access::{self, Need, Principal, SESSION_LONGEST, Who},
+        idempotency::Secret,
         password,
         problem::Problem,
         secret,
     },
 };
 use axum::{
-    Json,
+    Extension, Json,
     extract::{ConnectInfo, FromRequestParts, State},
     http::{HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
@@ -146,7 +147,7 @@ fn signed_in(desk: &Desk, session: &Session, cookie: &str) -> Answer<Response> {
     let principal = Principal::of_session(session, cookie);
     let cookie = access::set_cookie(Some(cookie), desk.origins().is_secure())?;
     let body = Json(SessionView::new(desk, &principal));
-    Ok(([(header::SET_COOKIE, cookie)], body).into_response())
+    Ok((Extension(Secret), [(header::SET_COOKIE, cookie)], body).into_response())
 }
 
 fn signed_out(desk: &Desk) -> Answer<Response> {

@@ -7,9 +7,9 @@ use super::{
 };
 use crate::{
     desk::Desk,
-    http::{access::Principal, problem::Problem, secret},
+    http::{access::Principal, idempotency::Secret, problem::Problem, secret},
 };
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{Extension, Json, extract::State, http::StatusCode};
 use frontdesk_agents::{
     TokenId,
     store::{NewToken, Scope, Sight, Token},
@@ -100,7 +100,7 @@ async fn create(
     State(desk): State<Arc<Desk>>,
     principal: Principal,
     Said(new): Said<CreateToken>,
-) -> Answer<(StatusCode, Json<NewTokenView>)> {
+) -> Answer<(StatusCode, Extension<Secret>, Json<NewTokenView>)> {
     let name = new.name.trim().to_owned();
     if name.is_empty() || name.chars().count() > 64 || name.chars().any(char::is_control) {
         return Err(Problem::unprocessable("a token's name has 1 to 64 characters"));
@@ -132,7 +132,7 @@ async fn create(
         NewToken { name, hash: secret::hash(&secret), scopes, sight, expires_at: new.expires_at };
     let token = desk.store.create_token(token, principal.name()).await?;
     let view = NewTokenView { token: TokenView::new(&desk, token), secret };
-    Ok((StatusCode::CREATED, Json(view)))
+    Ok((StatusCode::CREATED, Extension(Secret), Json(view)))
 }
 
 /// A token.

@@ -7,9 +7,9 @@ use super::{
 };
 use crate::{
     desk::Desk,
-    http::{access::Principal, problem::Problem},
+    http::{access::Principal, idempotency::Secret, problem::Problem},
 };
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{Extension, Json, extract::State, http::StatusCode};
 use frontdesk_agents::{
     UserId,
     store::{Sight, User, UserChange, UserRole},
@@ -175,7 +175,7 @@ async fn create(
     State(desk): State<Arc<Desk>>,
     principal: Principal,
     Said(new): Said<NewUser>,
-) -> Answer<(StatusCode, Json<InvitedView>)> {
+) -> Answer<(StatusCode, Extension<Secret>, Json<InvitedView>)> {
     let (name, role) = (name_of(&new.name)?, role_of(&new.role)?);
     let email = new.email.as_deref().map(email_of).transpose()?;
     let sight = sight_of(&desk, new.agents.as_deref())?;
@@ -183,7 +183,7 @@ async fn create(
     let (url, link) = super::super::new_link(&desk)?;
     let user = desk.store.create_user(name, email, role, sight, link, principal.name()).await?;
     let view = InvitedView { user: UserView::new(&desk, user), link: url };
-    Ok((StatusCode::CREATED, Json(view)))
+    Ok((StatusCode::CREATED, Extension(Secret), Json(view)))
 }
 
 /// A user.
@@ -250,11 +250,11 @@ async fn link(
     State(desk): State<Arc<Desk>>,
     principal: Principal,
     At(id): At<i64>,
-) -> Answer<(StatusCode, Json<InvitedView>)> {
+) -> Answer<(StatusCode, Extension<Secret>, Json<InvitedView>)> {
     let (url, link) = super::super::new_link(&desk)?;
     let user = desk.store.new_link(UserId(id), link, principal.name()).await?;
     let view = InvitedView { user: UserView::new(&desk, user), link: url };
-    Ok((StatusCode::CREATED, Json(view)))
+    Ok((StatusCode::CREATED, Extension(Secret), Json(view)))
 }
 
 /// Sign a user out everywhere.

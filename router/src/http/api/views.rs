@@ -2,23 +2,20 @@
 //! store's own types are free to change under them.
 
 use crate::config::AgentConfig;
-use frontdesk_agents::store::{
-    AgentSummary, ConversationEntry, ConversationSummary, OutboxItem, PendingReview, SearchHit,
+use frontdesk_agents::{
+    Attachment,
+    store::{
+        AgentSummary, ConversationEntry, DeliverySummary, EntryDelivery, EntryMail, Listed,
+        OutboxItem, PendingReview, SearchHit,
+    },
 };
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-
-/// A page of a list.
-#[derive(Debug, Serialize)]
-pub struct Page<T> {
-    pub items: Vec<T>,
-    /// Pass it as `cursor` to get the next page.
-    pub next: Option<String>,
-}
+use utoipa::ToSchema;
 
 /// A line of a list of conversations.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ConversationLine {
     pub id: i64,
     pub agent: String,
@@ -26,7 +23,9 @@ pub struct ConversationLine {
     pub subject: String,
     /// What was proven about the sender of the newest received mail.
     pub verdict: Option<String>,
+    /// `open`, `needs_review` or `waiting`.
     pub queue: String,
+    /// Why it needs review, if it does.
     pub why: String,
     pub channel: String,
     pub messages: u32,
@@ -35,10 +34,18 @@ pub struct ConversationLine {
     pub instance: String,
     pub linked_to: Option<i64>,
     pub updated_at: Timestamp,
+    pub archived_at: Option<Timestamp>,
+    pub trashed_at: Option<Timestamp>,
+    pub snoozed_until: Option<Timestamp>,
+    /// The user who takes care of it.
+    pub assignee: Option<String>,
+    pub starred: bool,
+    pub unread: bool,
+    pub labels: Vec<String>,
 }
 
-impl From<ConversationSummary> for ConversationLine {
-    fn from(c: ConversationSummary) -> Self {
+impl From<Listed> for ConversationLine {
+    fn from(Listed { summary: c, handling }: Listed) -> Self {
         Self {
             id: c.id.0,
             agent: c.agent,
@@ -54,24 +61,33 @@ impl From<ConversationSummary> for ConversationLine {
             instance: c.instance_key,
             linked_to: c.linked_to.map(|id| id.0),
             updated_at: c.last_message_at,
+            archived_at: handling.archived_at,
+            trashed_at: handling.trashed_at,
+            snoozed_until: handling.snoozed_until,
+            assignee: handling.assignee,
+            starred: handling.starred,
+            unread: handling.unread,
+            labels: handling.labels,
         }
     }
 }
 
 /// A conversation with its timeline.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ConversationView {
     #[serde(flatten)]
     pub line: ConversationLine,
+    /// Oldest first.
     pub timeline: Vec<MessageView>,
 }
 
 /// One entry of a timeline.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct MessageView {
     pub id: i64,
     pub parent: Option<i64>,
     pub channel: String,
+    /// `human`, `agent` or `note`.
     pub role: String,
     pub from: String,
     /// `admitted`, `unproven`, `held`, `set_aside`, `rejected`; for ours the state of its delivery.
@@ -83,9 +99,130 @@ pub struct MessageView {
     /// The review that waits for a person, if one does.
     pub review: Option<i64>,
     pub outbox: Option<i64>,
-    pub mail: Option<Value>,
-    pub outgoing: Option<Value>,
-    pub attachments: Vec<Value>,
+    /// Of received mail.
+    pub mail: Option<MailView>,
+    /// Of mail that is ours.
+    pub outgoing: Option<OutgoingView>,
+    pub attachments: Vec<AttachmentView>,
+}
+
+/// What is known of a received mail.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MailView {
+    pub from: String,
+    pub from_name: Option<String>,
+    pub to: String,
+    pub subject: String,
+    pub message_id: Option<String>,
+    /// `verified`, `unverified`, `failed` or `local`.
+    pub verdict: String,
+    /// SPF, DKIM, DMARC, ARC and the DNS answers they were computed from.
+    #[schema(value_type = Object, nullable)]
+    pub evidence: Value,
+    /// Why it is not from a person's hand, if it is not.
+    pub automatic: Option<String>,
+    pub flags: Vec<String>,
+    /// New, quoted, signature and forwarded text, where there is more than new text.
+    #[schema(value_type = Option<Object>)]
+    pub layers: Option<Value>,
+    /// Of the raw message, in bytes.
+    pub size: u64,
+}
+
+impl From<EntryMail> for MailView {
+    fn from(mail: EntryMail) -> Self {
+        Self {
+            from: mail.from,
+            from_name: mail.from_name,
+            to: mail.to,
+            subject: mail.subject,
+            message_id: mail.message_id,
+            verdict: mail.verdict,
+            evidence: mail.evidence,
+            automatic: mail.automatic,
+            flags: mail.flags,
+            layers: mail.layers,
+            size: mail.size,
+        }
+    }
+}
+
+/// What becomes of an outgoing mail.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OutgoingView {
+    pub outbox: i64,
+    pub subject: String,
+    /// `held`, `released` or `cancelled`.
+    pub state: String,
+    pub why: String,
+    /// Written without a person.
+    pub automatic: bool,
+    pub review: Option<i64>,
+    pub deliveries: Vec<DeliveryView>,
+}
+
+impl From<EntryDelivery> for OutgoingView {
+    fn from(outgoing: EntryDelivery) -> Self {
+        Self {
+            outbox: outgoing.outbox.0,
+            subject: outgoing.subject,
+            state: outgoing.state,
+            why: outgoing.why,
+            automatic: outgoing.automatic,
+            review: outgoing.review.map(|id| id.0),
+            deliveries: outgoing.deliveries.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+/// One recipient's delivery.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeliveryView {
+    pub id: i64,
+    pub recipient: String,
+    /// `queued`, `sending`, `sent`, `deferred`, `bounced`, `failed`, `uncertain` or `cancelled`.
+    pub state: String,
+    pub attempts: u32,
+    /// The peer's words, or ours.
+    pub response: String,
+    pub next_at: Option<Timestamp>,
+}
+
+impl From<DeliverySummary> for DeliveryView {
+    fn from(delivery: DeliverySummary) -> Self {
+        Self {
+            id: delivery.id.0,
+            recipient: delivery.recipient,
+            state: delivery.state,
+            attempts: delivery.attempts,
+            response: delivery.response,
+            next_at: delivery.next_at,
+        }
+    }
+}
+
+/// A file of a message.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AttachmentView {
+    /// Its number in the message.
+    pub part: i64,
+    pub name: String,
+    pub media_type: String,
+    pub size: u64,
+    /// Shown within the text.
+    pub inline: bool,
+}
+
+impl From<Attachment> for AttachmentView {
+    fn from(attachment: Attachment) -> Self {
+        Self {
+            part: i64::try_from(attachment.part).unwrap_or(i64::MAX),
+            name: attachment.name,
+            media_type: attachment.media_type,
+            size: attachment.size,
+            inline: attachment.inline,
+        }
+    }
 }
 
 impl MessageView {
@@ -127,21 +264,15 @@ impl MessageView {
                 .and_then(|outgoing| outgoing.review.map(|id| id.0))
                 .or(review),
             outbox: entry.outgoing.as_ref().map(|outgoing| outgoing.outbox.0),
-            mail: entry.mail.map(|mail| serde_json::to_value(mail).unwrap_or_default()),
-            outgoing: entry
-                .outgoing
-                .map(|outgoing| serde_json::to_value(outgoing).unwrap_or_default()),
-            attachments: entry
-                .attachments
-                .into_iter()
-                .map(|attachment| serde_json::to_value(attachment).unwrap_or_default())
-                .collect(),
+            mail: entry.mail.map(Into::into),
+            outgoing: entry.outgoing.map(Into::into),
+            attachments: entry.attachments.into_iter().map(Into::into).collect(),
         }
     }
 }
 
 /// A message found by its words.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct HitView {
     /// The conversation.
     pub id: i64,
@@ -168,13 +299,15 @@ impl From<SearchHit> for HitView {
 }
 
 /// An agent.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct AgentView {
     pub name: String,
     pub display_name: String,
     pub kind: String,
     pub addresses: Vec<String>,
+    /// `contact`, `conversation`, `tag` or `shared`.
     pub instance: &'static str,
+    /// `all`, `unknown` or `none`.
     pub approval: &'static str,
     pub owner: Option<String>,
     pub instances: u64,
@@ -205,7 +338,7 @@ impl AgentView {
 }
 
 /// An outgoing mail.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct OutboxView {
     pub id: i64,
     pub agent: String,
@@ -213,11 +346,12 @@ pub struct OutboxView {
     pub message: i64,
     pub to: Vec<String>,
     pub subject: String,
+    /// `held`, `cancelled`, or the states of its deliveries.
     pub state: String,
     pub why: String,
     pub created_at: Timestamp,
     pub next_try_at: Option<Timestamp>,
-    pub deliveries: Value,
+    pub deliveries: Vec<DeliveryView>,
 }
 
 impl From<OutboxItem> for OutboxView {
@@ -234,15 +368,16 @@ impl From<OutboxItem> for OutboxView {
             why: if item.why.is_empty() { last_words.unwrap_or_default() } else { item.why },
             created_at: item.created_at,
             next_try_at: item.deliveries.iter().filter_map(|d| d.next_at).min(),
-            deliveries: serde_json::to_value(&item.deliveries).unwrap_or_default(),
+            deliveries: item.deliveries.into_iter().map(Into::into).collect(),
         }
     }
 }
 
 /// Something that waits for a person.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ReviewView {
     pub id: i64,
+    /// `draft` wants to leave; `message` wants in.
     pub kind: String,
     pub agent: String,
     pub conversation: i64,
