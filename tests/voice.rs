@@ -10,7 +10,6 @@ use frontdesk_agents::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::time::Duration;
 use support::{
     Caller, Desk, Setup,
     caller::{Engines, engines},
@@ -30,7 +29,7 @@ impl Agent for Clerk {
         cx.state.0 += 1;
         Ok(Reply::text(match turn.text.trim_end_matches(['.', '?']) {
             "are you open on saturday" => "Yes. On Saturday we open at nine.".to_owned(),
-            "tell me more" => LONG.to_owned(),
+            "tell me more" | "Tell me more" => LONG.to_owned(),
             "goodbye" => {
                 cx.hang_up(Some("Goodbye.".into()));
                 return Ok(Reply::silent());
@@ -48,13 +47,15 @@ const HEARD: [&str; 4] = ["are you open on saturday", "tell me more", "goodbye",
 /// A desk whose clerk anybody may talk to, and which hears the sentences of [`HEARD`].
 async fn desk_with(config: &str) -> Desk {
     let folder = tempfile::tempdir().unwrap();
-    let model = folder.path().join("shop.lm");
+    let (model, dictionary) = (folder.path().join("shop.lm"), folder.path().join("shop.dict"));
     std::fs::write(&model, Engines::language_model(&HEARD)).unwrap();
+    std::fs::write(&dictionary, Engines::dictionary(&HEARD)).unwrap();
     let setup = Setup {
         config: format!(
             "[voice]\nstt = \"pocketsphinx:en-us\"\ntts = \"flite:kal16\"\n\
-             [voice.pocketsphinx]\nlanguage_model = \"{}\"\n{config}",
-            model.display()
+             [voice.pocketsphinx]\nlanguage_model = \"{}\"\ndictionary = \"{}\"\n{config}",
+            model.display(),
+            dictionary.display()
         ),
         kinds: vec!["clerk"],
         ..Setup::default()
@@ -82,6 +83,7 @@ async fn a_spoken_question_is_heard_and_answered_in_speech() {
     );
 
     caller.say(&engines.speech("Are you open on Saturday?").await);
+    caller.until("the question was heard", |c| !c.transcript("user").is_empty()).await;
     caller.until("the answer was spoken", |c| c.transcript("assistant").len() == 2).await;
     caller.until("it was heard", |c| c.status() == "listening").await;
     assert_eq!(caller.transcript("user"), ["are you open on saturday"]);
@@ -97,6 +99,136 @@ async fn a_spoken_question_is_heard_and_answered_in_speech() {
         Some(desk.api.conversation(&first["id"]).await)
     })
     .await;
-    println!("{conversation:#}");
+    let texts: Vec<&str> = conversation["timeline"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|e| e["text"].as_str())
+        .collect();
+    assert_eq!(
+        texts[..3],
+        [
+            "Hello, this is the shop.",
+            "are you open on saturday",
+            "Yes. On Saturday we open at nine."
+        ],
+        "{conversation:#}"
+    );
+    desk.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn talking_over_a_long_answer_stops_it_and_the_history_ends_where_it_was_heard() {
+    let Some(engines) = engines() else { return };
+    let desk = desk_with(CLERK).await;
+    let wait = engines.speech("Please wait.").await;
+    let mut caller = Caller::connect(desk.http(), "clerk", "").await;
+    caller.call().await;
+    caller.until("the greeting was heard", |c| c.status() == "listening").await;
+    caller.played.clear();
+    caller.send(json!({ "type": "text_message", "text": "Tell me more." })).await;
+    caller.until("it speaks", |c| c.heard_seconds() > 2.0 && c.status() == "speaking").await;
+    caller.say(&wait);
+    caller.until("it is quiet", |c| c.of("playback_pause").next().is_some()).await;
+    caller.until("it was interrupted", |c| c.of("transcript_heard").next().is_some()).await;
+    let cut = caller.of("transcript_heard").next().unwrap().clone();
+    let (heard, unheard) = (cut["heard"].as_str().unwrap(), cut["unheard"].as_str().unwrap());
+    assert_eq!(format!("{heard}{unheard}"), LONG);
+    assert!(heard.starts_with("First we look") && !unheard.is_empty(), "{heard}|{unheard}");
+    // The clerk answers the interruption.
+    caller
+        .until("it answered", |c| {
+            c.transcript("assistant").iter().any(|t| t.contains("please wait"))
+        })
+        .await;
+    caller.hang_up().await;
+
+    let (heard, whole) = (heard.to_owned(), LONG);
+    let entry = until("it is in the history", || async {
+        let first = desk.api.conversations().await.first()?.clone();
+        let conversation = desk.api.conversation(&first["id"]).await;
+        let entries = conversation["timeline"].as_array()?.clone();
+        entries.into_iter().find(|entry| entry["text"] == whole)
+    })
+    .await;
+    assert_eq!(
+        entry["spoken"]["heard"].as_u64().map(|n| n as usize),
+        Some(heard.len()),
+        "{entry:#}"
+    );
+    desk.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_line_is_taken_up_where_it_was() {
+    let Some(_) = engines() else { return };
+    let desk = desk_with(CLERK).await;
+    let cookie = ("cookie", "fd_visitor=AAAAAAAAAAAAAAAAAAAAAA".to_owned());
+    let headers = [cookie];
+    let mut caller = Caller::connect_with(desk.http(), "clerk", "", &headers, true).await;
+    caller.call().await;
+    caller.until("the greeting was heard", |c| c.status() == "listening").await;
+    caller.played.clear();
+    caller.send(json!({ "type": "text_message", "text": "Tell me more." })).await;
+    caller.until("it speaks", |c| c.heard_seconds() > 2.5 && c.status() == "speaking").await;
+    let token =
+        caller.of("call_started").next().unwrap()["resume_token"].as_str().unwrap().to_owned();
+    let before = caller.played.clone();
+    let (heard, received) = caller.drop_line().await;
+
+    // Somebody else does not get it with the token.
+    let mut thief = Caller::connect(desk.http(), "clerk", "").await;
+    let ask =
+        json!({ "type": "resume_call", "token": token, "heard": heard, "received": received });
+    thief.send(ask.clone()).await;
+    thief.until("it is refused", |c| c.of("call_resume_failed").next().is_some()).await;
+
+    let mut again = Caller::connect_with(desk.http(), "clerk", "", &headers, true).await;
+    again.take_up(&heard, &received);
+    again.send(ask).await;
+    again.until("it goes on", |c| c.of("call_resumed").next().is_some()).await;
+    again.until("the rest was heard", |c| c.status() == "listening").await;
+    // What was played before and after is the answer once, but for the frames that were on their way.
+    let whole = (before.len() + again.played.len()) as f64 / 16_000.0;
+    let mouth = engines().unwrap();
+    let spoken = mouth.speech(LONG).await.len() as f64 / 16_000.0 - 1.0;
+    assert!((whole - spoken).abs() < 0.6, "{whole} s were heard of {spoken} s");
+    again.hang_up().await;
+    desk.stop().await;
+}
+
+#[tokio::test]
+async fn who_may_not_talk_is_told_why_and_does_not_come_back() {
+    let config = "[[agent]]\nname = \"private\"\nkind = \"clerk\"\n\
+                  [[agent]]\nname = \"nobody\"\nkind = \"clerk\"\ntalk = \"off\"\n\
+                  [[agent]]\nname = \"linked\"\nkind = \"clerk\"\ntalk = \"link\"\n";
+    let desk = desk_with(config).await;
+    for (agent, query, code, words) in [
+        ("private", "", 4401, "sign in"),
+        ("nobody", "", 4404, "nobody here"),
+        ("missing", "", 4404, "nobody here"),
+        ("linked", "", 4401, "the link you were given"),
+        ("linked", "?token=AAAA", 4403, "not valid"),
+        ("private", "?token=AAAA", 4401, "sign in"),
+    ] {
+        let mut caller = Caller::connect(desk.http(), agent, query).await;
+        caller.pass_until_closed().await;
+        let closed = caller.closed.as_ref().unwrap();
+        assert_eq!(u16::from(closed.code), code, "{agent}{query}");
+        assert!(closed.reason.contains(words), "{agent}{query}: {}", closed.reason);
+    }
+    desk.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_opens_no_call() {
+    let desk = desk_with(CLERK).await;
+    let url = format!("ws://{}/agents/clerk/default", desk.http());
+    let mut request =
+        tokio_tungstenite::tungstenite::client::IntoClientRequest::into_client_request(url)
+            .unwrap();
+    request.headers_mut().insert("origin", "https://evil.example".parse().unwrap());
+    let refused = tokio_tungstenite::connect_async(request).await.unwrap_err();
+    assert!(refused.to_string().contains("403"), "{refused}");
     desk.stop().await;
 }

@@ -176,6 +176,7 @@ fn rules(agent: AgentId) -> Rules {
             approval: Approval::None,
             runs: true,
             address: "hello@example.com".into(),
+            owner: None,
         },
     );
     rules

@@ -3,14 +3,14 @@
 
 use crate::{
     address::{self, AgentName, Resolution, Route, Table},
-    config::{AgentConfig, Config, LOCAL_DOMAIN, Mode, RECEPTIONIST},
+    config::{AgentConfig, Config, DICTATION, LOCAL_DOMAIN, Mode, RECEPTIONIST},
     token::{Day, KeyRing},
 };
 use anyhow::Context as _;
 use frontdesk_agents::{
     AgentId, Store,
     admission::InstancePolicy,
-    builtin::{Receptionist, ReceptionistOptions},
+    builtin::{Dictation, Receptionist, ReceptionistOptions},
     gate::Approval,
     runtime::{BoxedAgent, Registry},
     store::{AgentRules, Limits, Rules},
@@ -160,6 +160,9 @@ fn behaviour(
         let greeting = agent.greeting.clone().unwrap_or_default();
         let options = ReceptionistOptions { answer, name, greeting };
         return Ok(BoxedAgent::new(Receptionist::new(options)));
+    }
+    if agent.kind == DICTATION {
+        return Ok(BoxedAgent::new(Dictation));
     }
     anyhow::bail!(
         "agent {:?} is of kind {:?}, which this program does not have",

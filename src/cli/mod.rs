@@ -9,6 +9,7 @@
 mod agents;
 mod backup;
 mod bench;
+mod call;
 mod check;
 mod client;
 mod email;
@@ -91,6 +92,8 @@ enum Command {
     /// See the agents
     #[command(subcommand)]
     Agents(agents::Agents),
+    /// Talk to an agent of the running server
+    Call(call::Call),
     /// See mail on its way out
     #[command(subcommand)]
     Outbox(outbox::Outbox),
@@ -193,6 +196,7 @@ async fn dispatch(
         Command::Email(email) => email.run(&desk, output).await,
         Command::Inbox(inbox) => inbox.run(&desk, output).await,
         Command::Agents(agents) => agents.run(&desk, output).await,
+        Command::Call(call) => call.run(&desk, output).await,
         Command::Outbox(outbox) => outbox.run(&desk, output).await,
         Command::Models(models) => models.run(&desk, output).await,
         Command::Users(users) => users.run(&desk, output).await,

@@ -129,11 +129,42 @@ impl Caller {
     pub async fn until(&mut self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !is_so(self) {
-            let seen: Vec<_> = self.messages.iter().map(|(_, m)| m["type"].to_string()).collect();
-            assert!(Instant::now() < deadline, "did not happen: {what}\n{seen:?}");
+            assert!(Instant::now() < deadline, "did not happen: {what}\n{}", self.story());
             assert!(self.closed.is_none(), "closed while waiting until {what}: {:?}", self.closed);
             self.step().await;
         }
+    }
+
+    /// How much of everything was heard.
+    pub fn heard_seconds(&self) -> f64 {
+        self.played.len() as f64 / self.rate as f64
+    }
+
+    /// Goes on as the client that [`Caller::drop_line`] left.
+    pub fn take_up(&mut self, heard: &Value, received: &Value) {
+        self.generation = received["generation"].as_u64().unwrap();
+        self.heard = heard["samples"].as_u64().unwrap();
+        self.received = received["samples"].as_u64().unwrap();
+        self.speaking = true;
+    }
+
+    /// Waits until the server closes the connection.
+    pub async fn pass_until_closed(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.closed.is_none() {
+            assert!(Instant::now() < deadline, "not closed: {}", self.story());
+            self.step().await;
+        }
+    }
+
+    /// What the server said, for whoever looks for what went wrong.
+    pub fn story(&self) -> String {
+        let start = self.messages.first().map(|(at, _)| *at);
+        let lines = self.messages.iter().map(|(at, message)| {
+            let since = start.map_or(0, |start| (*at - start).as_millis());
+            format!("{since:>6} ms  {message}\n")
+        });
+        lines.collect()
     }
 
     /// Lets so much time pass.
@@ -287,6 +318,19 @@ impl Engines {
                 return transcript.text.0;
             }
         }
+    }
+
+    /// How the words of these sentences sound, of all that the system's dictionary has. With all of those a
+    /// small model takes seconds to load.
+    pub fn dictionary(sentences: &[&str]) -> String {
+        let whole = "/usr/share/pocketsphinx/model/en-us/cmudict-en-us.dict";
+        let whole = std::fs::read_to_string(whole).unwrap();
+        let wanted: Vec<&str> = sentences.iter().flat_map(|s| s.split_whitespace()).collect();
+        let lines = whole.lines().filter(|line| {
+            let word = line.split([' ', '(']).next().unwrap_or_default();
+            wanted.contains(&word)
+        });
+        lines.map(|line| format!("{line}\n")).collect()
     }
 
     /// A language model of these sentences, for a server that is to hear no others.

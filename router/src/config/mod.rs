@@ -32,9 +32,9 @@ use toml::de::DeTable;
 pub use error::{ConfigErrors, Place, Problem};
 pub use network::Network;
 pub use settings::{
-    AgentConfig, Config, DnsConfig, HttpConfig, LOCAL_DOMAIN, Limits, LogFormat, MailConfig, Mode,
-    RECEPTIONIST, RECEPTIONIST_REPLY, REPLY_PLACEHOLDERS, Secret, ServerConfig, SmtpConfig,
-    TlsFiles, reachable,
+    AgentConfig, Config, DICTATION, DnsConfig, HttpConfig, LOCAL_DOMAIN, Limits, LogFormat,
+    MailConfig, Mode, RECEPTIONIST, RECEPTIONIST_REPLY, REPLY_PLACEHOLDERS, Secret, ServerConfig,
+    SmtpConfig, TlsFiles, reachable,
 };
 pub use voice::{ANNOUNCEMENT, ANY_LANGUAGE, CallSettings, Talk, VoiceConfig};
 

@@ -16,8 +16,8 @@ use super::network::Network;
 use frontdesk_agents::{admission::InstancePolicy, gate::Approval};
 
 use super::settings::{
-    AgentConfig, Config, DnsConfig, HttpConfig, Limits, LogFormat, MailConfig, Mode, RECEPTIONIST,
-    REPLY_PLACEHOLDERS, Secret, ServerConfig, SmtpConfig, TlsFiles,
+    AgentConfig, Config, DICTATION, DnsConfig, HttpConfig, Limits, LogFormat, MailConfig, Mode,
+    RECEPTIONIST, REPLY_PLACEHOLDERS, Secret, ServerConfig, SmtpConfig, TlsFiles,
 };
 use super::suggest::nearest;
 use super::voice::{self, VoiceConfig};
@@ -512,11 +512,11 @@ fn addresses(section: &Section<'_, '_, '_>) -> Option<(Vec<String>, Vec<Range<us
 }
 
 /// Kinds that are planned and that this version does not have.
-const COMING_KINDS: [&str; 2] = ["assistant", "dictation"];
+const COMING_KINDS: [&str; 1] = ["assistant"];
 
 fn kind(section: &Section<'_, '_, '_>, around: &Surroundings<'_>) -> Option<String> {
     let at = section.string("kind", "\"receptionist\"")?;
-    let known = || std::iter::once(RECEPTIONIST).chain(around.kinds.iter().copied());
+    let known = || [RECEPTIONIST, DICTATION].into_iter().chain(around.kinds.iter().copied());
     if known().any(|kind| kind == at.value) {
         return Some(at.value);
     }

@@ -375,6 +375,9 @@ impl AgentConfig {
 /// The built-in kind that acknowledges mail and files it for a person.
 pub const RECEPTIONIST: &str = "receptionist";
 
+/// The built-in kind that writes down what is said in a call.
+pub const DICTATION: &str = "dictation";
+
 /// What the receptionist answers unless told otherwise.
 pub const RECEPTIONIST_REPLY: &str = "\
 Thank you for writing. Your message has arrived and a person will read it.

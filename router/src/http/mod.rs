@@ -115,6 +115,7 @@ pub fn local(desk: Arc<Desk>) -> Router {
     Router::new()
         .nest("/api/v1", api::router(&desk))
         .route("/metrics", get(metrics_text))
+        .merge(crate::voice::routes())
         .merge(health())
         .layer(Extension(Principal::operator()))
         .layer(middleware::from_fn_with_state(desk.clone(), headers::set))

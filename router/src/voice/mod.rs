@@ -4,12 +4,14 @@
 //! - [`link`]: signed links that let somebody in without an account;
 //! - [`host`]: the agent and the history behind a call;
 //! - [`socket`]: one browser's WebSocket;
+//! - [`client`]: a caller without a browser;
 //! - [`pages`]: the talk page;
 //! - `start`: what it takes to begin a call.
 //!
 //! [`Calls`] is what they share: the engines, the calls that are open, and the limits on them.
 
 pub mod access;
+pub mod client;
 mod host;
 pub mod link;
 mod pages;

@@ -60,7 +60,6 @@ pub(super) struct Query_ {
 /// `GET /agents/{agent}/{instance}`.
 pub(super) async fn upgrade(
     State(desk): State<Arc<Desk>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Path((agent, _label)): Path<(String, String)>,
     Query(query): Query<Query_>,
     upgrade: WebSocketUpgrade,
@@ -73,7 +72,9 @@ pub(super) async fn upgrade(
         Some(known) => access::caller(&desk, known, &parts, query.token.as_deref(), &new).await?,
         None => Err(Refusal::NotFound),
     };
-    let network = Network::of(peer.ip()).to_string();
+    // The control socket has no address.
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+    let network = peer.map_or("local".into(), |ip| Network::of(ip).to_string());
     let upgrade =
         upgrade.max_message_size(MAX_TEXT.max(MAX_SOUND)).max_frame_size(MAX_TEXT.max(MAX_SOUND));
     Ok(upgrade.on_upgrade(move |socket| async move {

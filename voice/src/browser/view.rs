@@ -11,7 +11,7 @@
 use super::{Features, Position, Wire, reply};
 use crate::{
     audio::{Frame, Rate},
-    call::{Input, Message, Outcome, Output, Speaker},
+    call::{Input, Message, Notice, Outcome, Output, Speaker},
     shell::Event,
 };
 
@@ -129,8 +129,8 @@ impl View {
                 self.write(generation, &text, out);
             }
             Output::Notice { notice } => {
-                // A dictation is not answered, and that is no trouble.
-                if !self.dictation || notice != crate::call::Notice::NoReply {
+                // An agent that says nothing chose to.
+                if notice != Notice::NoReply {
                     out.push(reply::error(reply::explain(notice)));
                 }
             }

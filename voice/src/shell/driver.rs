@@ -160,6 +160,9 @@ impl Driver {
 
     fn feed(&mut self, input: Input) {
         let now = self.now();
+        if !matches!(input, Input::Audio { .. } | Input::Voice { .. } | Input::Played { .. }) {
+            tracing::trace!(now, ?input, "a call hears");
+        }
         match &input {
             Input::Answered => {
                 self.answered.get_or_insert(now);
@@ -189,6 +192,9 @@ impl Driver {
     }
 
     fn carry_out(&mut self, output: Output) {
+        if !matches!(output, Output::Audio { .. } | Output::Transcribe { .. }) {
+            tracing::trace!(?output, "a call does");
+        }
         match output {
             Output::Transcribe { frame } => self.listener.frame(&frame),
             Output::SpeechStarted { .. } => {
