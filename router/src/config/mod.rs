@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 pub use error::{ConfigErrors, Place, Problem};
+pub use frontdesk_voice::engine::EngineName;
 pub use settings::{
     AgentConfig, Config, DnsConfig, HttpConfig, LOCAL_DOMAIN, Limits, LogFormat, MailConfig, Mode,
     RECEPTIONIST, RECEPTIONIST_REPLY, REPLY_PLACEHOLDERS, Secret, ServerConfig, SmtpConfig,
