@@ -8,7 +8,7 @@ source scripts/pages.sh
 need_rust
 need_compiler
 need_whisper
-need_pages || say "$node_missing. Until then there is no talk page."
+need_pages || say "$node_missing. Until then the talk page is missing or out of date."
 want_speech
 install_needs
 

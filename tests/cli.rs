@@ -11,9 +11,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
-use tokio::net::UnixListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::process::Command;
+use tokio_rustls::{TlsAcceptor, rustls};
 
 /// What the API was asked, as `METHOD target` and body.
 #[derive(Clone, Default)]
@@ -63,8 +64,13 @@ async fn note(
 }
 
 async fn run(data: &Path, args: &[&str], input: &str) -> Ran {
+    run_with(data, args, input, &[]).await
+}
+
+async fn run_with(data: &Path, args: &[&str], input: &str, variables: &[(&str, &Path)]) -> Ran {
     let mut child = Command::new(env!("CARGO_BIN_EXE_frontdesk"))
         .args(args)
+        .envs(variables.iter().copied())
         .current_dir(data)
         .env_remove("FRONTDESK_CONFIG")
         .env("FRONTDESK_DATA", data)
@@ -346,8 +352,8 @@ async fn check_names_what_calls_lack_and_minds_only_where_outsiders_may_call() {
     assert!(off.code == 0 && !off.out.contains("flite"), "{}", off.out);
 }
 
-#[tokio::test]
-async fn models_are_listed_and_pulled() {
+/// A folder whose configuration knows `whisper:mine`, a model of the octets "hello".
+fn with_own_model() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let config = "[voice]\nstt = \"whisper:mine\"\nmodels_manifest = \"models.json\"\n\
                   models_mirror = \"stick\"\n";
@@ -358,6 +364,56 @@ async fn models_are_listed_and_pulled() {
         "mine": { "file": "mine.bin", "url": "https://published.test/m", "size": 5, "sha256": sum },
     });
     std::fs::write(folder.path().join("models.json"), manifest.to_string()).unwrap();
+    folder
+}
+
+#[tokio::test]
+async fn models_come_over_tls_from_whom_this_machine_trusts() {
+    let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(certificate.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.cert.der().clone()], key.into())
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mirror = format!("https://localhost:{}/m", listener.local_addr().unwrap().port());
+    let serving = tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            // Whoever does not trust us hangs up here.
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            assert!(head.starts_with(b"GET /m/mine.bin HTTP/1.1\r\n"));
+            let answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello";
+            stream.write_all(answer).await.unwrap();
+            stream.shutdown().await.unwrap();
+        }
+    });
+
+    let folder = with_own_model();
+    let trusted = folder.path().join("trusted.pem");
+    std::fs::write(&trusted, certificate.cert.pem()).unwrap();
+    let args = ["models", "pull", "whisper:mine", "--mirror", &mirror];
+    let ran = run(folder.path(), &args, "").await;
+    assert_eq!(ran.code, 1, "{}", ran.out);
+    assert!(ran.err.contains("this machine cannot tell whether https://localhost"), "{}", ran.err);
+    assert!(ran.err.contains("apt install ca-certificates"), "{}", ran.err);
+    let ran = run_with(folder.path(), &args, "", &[("SSL_CERT_FILE", &trusted)]).await;
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert_eq!(std::fs::read(folder.path().join("models/mine.bin")).unwrap(), b"hello");
+    serving.abort();
+}
+
+#[tokio::test]
+async fn models_are_listed_and_pulled() {
+    let folder = with_own_model();
     let pull =
         async |args: &[&str]| run(folder.path(), &[&["models", "pull"], args].concat(), "").await;
 

@@ -30,7 +30,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    path::PathBuf,
+    path::Path,
     sync::{Arc, OnceLock},
 };
 use tokio::{
@@ -111,7 +111,8 @@ impl Desk {
         let data = config.server.data.clone();
         let now = clock.now();
         let (store, keys, ring) = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
-            make_private(&data)?;
+            make_private(&data)
+                .with_context(|| format!("cannot create the data directory {}", data.display()))?;
             let store = Store::open(&data, clock)?;
             let keys = KeyStore::open(data.join("keys"))?;
             let ring = keys.token_keys(now)?;
@@ -309,16 +310,12 @@ async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
 }
 
 /// The data holds mail and keys: only its owner looks inside.
-fn make_private(data: &PathBuf) -> anyhow::Result<()> {
+pub(crate) fn make_private(data: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     if data.is_dir() {
         return Ok(());
     }
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(data)
-        .with_context(|| format!("cannot create the data directory {}", data.display()))
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data)
 }
 
 fn dns_config(config: &Config) -> DnsConfig {

@@ -9,7 +9,7 @@ use frontdesk_router::{
 };
 use frontdesk_voice::engine::models::Known;
 use sha2::{Digest as _, Sha256};
-use std::{path::Path, time::Duration};
+use std::{os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -380,6 +380,18 @@ async fn a_folder_that_cannot_be_made_is_named() {
     let error = run(&Pull::of(model, None, folder.path().join("models"))).await.unwrap_err();
     assert!(error.to_string().contains("models"), "{error}");
     assert!(matches!(error, PullError::Folder { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_pull_before_the_first_start_makes_data_that_only_its_owner_sees() {
+    let folder = folder();
+    let nothing = Mirror::Folder(folder.path().join("nothing"));
+    let config = Config::parse("", Path::new("f"), folder.path(), &[], &|_| None).unwrap();
+    let pull = Pull::new(&config, "base.en", Some(nothing)).unwrap();
+    assert!(matches!(run(&pull).await, Err(PullError::NotThere { .. })));
+    let data = std::fs::metadata(folder.path().join("data")).unwrap();
+    assert_eq!(data.permissions().mode() & 0o777, 0o700);
+    assert!(folder.path().join("data/models").is_dir());
 }
 
 #[test]

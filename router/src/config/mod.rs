@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 pub use error::{ConfigErrors, Place, Problem};
+pub use frontdesk_voice::engine::EngineName;
 pub use network::Network;
 pub use settings::{
     AgentConfig, Config, DICTATION, DnsConfig, HttpConfig, LOCAL_DOMAIN, Limits, LogFormat,

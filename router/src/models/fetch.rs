@@ -40,7 +40,7 @@ impl Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self([1, 3, 10, 30].map(Duration::from_secs).to_vec())
+        Self([1, 3, 10].map(Duration::from_secs).to_vec())
     }
 }
 
@@ -112,8 +112,9 @@ pub async fn fetch(
         Source::File(path) => return copy(model, path, part, progress).await,
         Source::Web(url) => url,
     };
-    let client =
-        client().map_err(|error| PullError::Unreachable { at: url.clone(), why: chain(&error) })?;
+    // All that can be wrong with the client is what it trusts.
+    let client = client()
+        .map_err(|error| PullError::Untrusted { at: url.clone(), why: root_cause(&error) })?;
     let mut pauses = patience.0.iter();
     let mut most = length(part);
     loop {
@@ -166,7 +167,13 @@ async fn try_once(
             request = request.header(header::IF_RANGE, tag);
         }
     }
-    let response = request.send().await.map_err(|error| Failed::Passing(chain(&error)))?;
+    let response = request.send().await.map_err(|error| {
+        if distrusts(&error) {
+            let why = root_cause(&error);
+            return Failed::ForGood(PullError::Untrusted { at: url.to_owned(), why });
+        }
+        Failed::Passing(in_words(&error))
+    })?;
     let from = match start_of(&response, model, url, have) {
         Ok(from) => from,
         Err(failed) => {
@@ -270,7 +277,7 @@ async fn receive(
             }
             Ok(piece) => file.write(&piece, progress).await?,
             Err(error) => {
-                broken = Some(chain(&error));
+                broken = Some(in_words(&error));
                 break;
             }
         }
@@ -360,24 +367,38 @@ fn length(part: &Path) -> u64 {
     fs::metadata(part).map_or(0, |data| data.len())
 }
 
-/// An error of the client with its causes, which it leaves out. The address is told elsewhere.
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() {
-        "the server does not answer in time".to_owned()
+/// What happened to a connection. The address is told elsewhere.
+fn in_words(error: &reqwest::Error) -> String {
+    let what = if error.is_timeout() {
+        "the server does not answer in time"
     } else if error.is_connect() {
-        "the server cannot be reached".to_owned()
+        "the server cannot be reached"
     } else {
-        "the connection broke".to_owned()
+        "the connection broke"
     };
-    let mut cause = std::error::Error::source(error);
-    let mut last = None;
-    while let Some(inner) = cause {
-        last = Some(inner.to_string());
-        cause = inner.source();
-    }
-    if let Some(last) = last {
-        text.push_str(": ");
-        text.push_str(&last);
-    }
-    text
+    format!("{what}: {}", root_cause(error))
+}
+
+/// What is at the bottom of an error: what is above it only says that a request failed.
+fn root_cause(error: &reqwest::Error) -> String {
+    causes(error).last().map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+/// Whether it is about a certificate. What TLS finds wrong comes wrapped in errors of the socket, whose
+/// `source` passes over what they wrap.
+fn distrusts(error: &reqwest::Error) -> bool {
+    let unwrapped = |cause| {
+        std::iter::successors(Some(cause), |cause: &&(dyn std::error::Error + 'static)| {
+            let inner = cause.downcast_ref::<std::io::Error>()?.get_ref()?;
+            Some(inner as &(dyn std::error::Error + 'static))
+        })
+    };
+    causes(error).flat_map(unwrapped).any(|cause| {
+        let found = cause.downcast_ref::<rustls::Error>();
+        matches!(found, Some(rustls::Error::InvalidCertificate(_)))
+    })
+}
+
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(std::error::Error::source(error), |cause| cause.source())
 }

@@ -65,6 +65,18 @@ pub enum PullError {
         /// What happened.
         why: String,
     },
+    /// The server's certificate is not one this machine trusts.
+    #[error(
+        "this machine cannot tell whether {at} is who it says: {why}. Install the usual \
+             certificates (apt install ca-certificates), or name another place with --mirror: http:// \
+             and folders will do, because the checksum is compared in any case."
+    )]
+    Untrusted {
+        /// Its address.
+        at: String,
+        /// What is wrong with its certificate.
+        why: String,
+    },
     /// What came is another file.
     #[error(
         "what {at} holds is not this model: {why}. Nothing was kept of it. Whoever put it there \

@@ -3,7 +3,10 @@
 use super::fetch::{Partial, Patience, fetch};
 use super::progress::megabytes;
 use super::{FAMILY, Mirror, Progress, PullError, Source};
-use crate::config::{Config, nearest};
+use crate::{
+    config::{Config, nearest},
+    desk::make_private,
+};
 use data_encoding::HEXLOWER;
 use frontdesk_voice::engine::models::Known;
 use sha2::{Digest as _, Sha256};
@@ -27,6 +30,8 @@ pub struct Pull {
     model: Known,
     source: Source,
     folder: PathBuf,
+    /// The data, if the folder is in it: only its owner looks inside.
+    data: Option<PathBuf>,
     patience: Patience,
 }
 
@@ -67,14 +72,16 @@ impl Pull {
             })
         })?;
         let mirror = mirror.or_else(|| config.voice.models_mirror.clone());
-        Ok(Self::of(model.clone(), mirror.as_ref(), config.models_dir()))
+        let folder = config.models_dir();
+        let data = Some(config.server.data.clone()).filter(|data| folder.starts_with(data));
+        Ok(Self { data, ..Self::of(model.clone(), mirror.as_ref(), folder) })
     }
 
     /// A model to be fetched into a folder.
     #[must_use]
     pub fn of(model: Known, mirror: Option<&Mirror>, folder: PathBuf) -> Self {
         let source = Source::of(&model, mirror);
-        Self { model, source, folder, patience: Patience::default() }
+        Self { model, source, folder, data: None, patience: Patience::default() }
     }
 
     /// With other pauses after the connection broke than a few seconds; as many tries as pauses and one.
@@ -109,9 +116,11 @@ impl Pull {
     /// What is wrong and what to do about it.
     pub async fn run(&self, progress: &watch::Sender<Progress>) -> Result<Pulled, PullError> {
         let file = self.file();
-        let folder = self.folder.clone();
+        let (data, folder) = (self.data.clone(), self.folder.clone());
         blocking(move || {
-            fs::create_dir_all(&folder).map_err(PullError::file("make the folder", &folder, 0))
+            let data = data.map_or(Ok(()), |data| make_private(&data));
+            let made = data.and_then(|()| fs::create_dir_all(&folder));
+            made.map_err(PullError::file("make the folder", &folder, 0))
         })
         .await?;
         // Held until this returns.
