@@ -6,6 +6,8 @@ source scripts/needs.sh
 
 need_rust
 need_compiler
+# libFuzzer is built from source as well, and is C++.
+need_program c++ g++
 install_needs
 
 cargo fuzz --version >/dev/null 2>&1 ||
@@ -17,6 +19,11 @@ sanitizer=(--sanitizer none)
 if [[ $(rustup toolchain list 2>/dev/null) == *nightly* ]]; then
     fuzz=(cargo +nightly fuzz)
     sanitizer=()
+fi
+
+# A workspace of its own, with the versions that the tests ran with.
+if [[ Cargo.lock -nt fuzz/Cargo.lock ]]; then
+    cp Cargo.lock fuzz/Cargo.lock
 fi
 
 targets=("$@")

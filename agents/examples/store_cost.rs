@@ -1,10 +1,10 @@
 //! What a mail costs in the store, in figures that other programs on the machine do not disturb.
 //!
-//! `cargo run --release -p frontdesk-agents --example store_cost [messages] [directory]`
+//! `cargo run --release -p frontdesk-agents --example store_cost [messages] [directory] [at once]`
 //!
-//! Accepts mails of 10 KB in waves of 32, without a runtime, and prints what each wrote to the
-//! write-ahead log, by table and index, and the processor time of the writer's and the search index's
-//! threads.
+//! Accepts mails of 10 KB without a runtime, so many at once (32) as sessions would offer, and prints what
+//! each wrote to the write-ahead log, by table and index, and the processor time of the threads of the
+//! writer and of the search index.
 
 use frontdesk_agents::{
     AgentId, Store, SystemClock, Verdict,
@@ -17,9 +17,6 @@ use futures_util::future::try_join_all;
 use rusqlite::Connection;
 use std::{collections::HashMap, path::Path, sync::Arc};
 
-/// Messages that are offered at once, as sessions do; most of them share a commit.
-const WAVE: u64 = 32;
-
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 #[tokio::main]
@@ -30,6 +27,7 @@ async fn main() -> Result<(), Error> {
         Some(dir) => tempfile::tempdir_in(dir)?,
         None => tempfile::tempdir()?,
     };
+    let wave: usize = args.next().map_or(Ok(32), |count| count.parse())?;
     let store = Store::open(dir.path(), Arc::new(SystemClock))?;
     let agent = store.register_agents(vec![("hello".into(), "bench".into())]).await?[0];
     store.set_rules(rules(agent));
@@ -48,8 +46,8 @@ async fn main() -> Result<(), Error> {
     }
     let mut arrivals = arrivals.into_iter();
     let began = [thread_time("store-writer")?, thread_time("store-index")?];
-    for _ in 0..messages.div_ceil(WAVE) {
-        try_join_all(arrivals.by_ref().take(WAVE as usize).map(|mail| store.accept(mail))).await?;
+    while arrivals.len() > 0 {
+        try_join_all(arrivals.by_ref().take(wave).map(|mail| store.accept(mail))).await?;
     }
     store.settle().await?;
     let writer = thread_time("store-writer")? - began[0];

@@ -3,8 +3,8 @@
 //! `cargo run --release -p frontdesk-agents --example store_rate [directory]`
 //!
 //! Prints accepts per second through [`Store::accept`] (10 KB messages, 32 callers, each waiting for
-//! its commit), events handled per second by an agent that does nothing, and the times from commit to
-//! handler at a steady rate. The directory decides which disk is measured; by default the temporary
+//! its commit), events handled per second by an agent that does nothing, and at a steady rate the times
+//! from commit to handler and how far search is behind. The directory decides which disk is measured; by default the temporary
 //! one.
 
 use frontdesk_agents::{
@@ -16,11 +16,12 @@ use frontdesk_agents::{
     runtime::{BoxedAgent, Registry},
     store::{Accepted, AgentRules, Rules},
 };
+use rusqlite::OptionalExtension as _;
 use std::{
     io::Write,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -145,6 +146,10 @@ async fn accept_many(
 /// From the answer to whoever waits for the commit to the handler running, at a steady rate.
 async fn steady(store: &Store, agent: AgentId, idle: &Idle) -> Result<(), Error> {
     let before = idle.ran.load(Ordering::Relaxed);
+    store.settle().await?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let (dir, stopped) = (store.dir().to_owned(), stop.clone());
+    let watching = std::thread::spawn(move || search_lags(&dir, &stopped));
     let mut accepted = Vec::new();
     let mut tick = tokio::time::interval(Duration::from_micros(1_000_000 / STEADY_PER_SECOND));
     for n in 0..5 * STEADY_PER_SECOND {
@@ -167,6 +172,9 @@ async fn steady(store: &Store, agent: AgentId, idle: &Idle) -> Result<(), Error>
         }
     }
     println!("accept at {STEADY_PER_SECOND}/s: {}", percentiles(&mut times));
+    stop.store(true, Ordering::Relaxed);
+    let mut lags = watching.join().map_err(|_| "the watch of the index panicked")??;
+    println!("search behind at {STEADY_PER_SECOND}/s: {}", percentiles(&mut lags));
     until(|| idle.ran.load(Ordering::Relaxed) >= before + 5 * STEADY_PER_SECOND).await;
     let mut waits: Vec<Duration> = idle
         .runs
@@ -177,6 +185,28 @@ async fn steady(store: &Store, agent: AgentId, idle: &Idle) -> Result<(), Error>
         .collect();
     println!("accepted to handler running: {}", percentiles(&mut waits));
     Ok(())
+}
+
+/// The age of the oldest message that search does not find yet, again and again.
+fn search_lags(dir: &std::path::Path, stop: &AtomicBool) -> Result<Vec<Duration>, Error> {
+    let reader = rusqlite::Connection::open(dir.join("frontdesk.db"))?;
+    let index = dir.join("search.db");
+    reader.execute("ATTACH DATABASE ?1 AS search", (index.to_string_lossy(),))?;
+    let mut lags = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let oldest: Option<i64> = reader
+            .prepare_cached(
+                "SELECT created_at FROM messages
+                 WHERE id > (SELECT messages FROM search.position) ORDER BY id LIMIT 1",
+            )?
+            .query_row((), |row| row.get(0))
+            .optional()?;
+        let now = jiff::Timestamp::now().as_millisecond();
+        let lag = oldest.map_or(0, |oldest| now - oldest);
+        lags.push(Duration::from_millis(u64::try_from(lag).unwrap_or(0)));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(lags)
 }
 
 fn arrival(store: &Store, agent: AgentId, subject: &str, n: u64) -> Result<Arrival, Error> {

@@ -313,10 +313,14 @@ async fn a_restart_requeues_before_the_mark_and_holds_after_it() {
     assert!(spool.settle(&before, sent()).await.is_err(), "not held any more");
 }
 
+/// The folder inside for files that are not complete yet.
+const UNFINISHED: &str = ".unfinished";
+
 fn files(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != UNFINISHED)
         .collect();
     names.sort();
     names
@@ -365,9 +369,10 @@ async fn a_crash_between_writing_and_settling_leaves_one_copy() {
 #[tokio::test]
 async fn an_unfinished_file_of_a_crash_is_removed_and_foreign_content_is_kept() {
     let home = tempfile::tempdir().unwrap();
-    std::fs::write(home.path().join(".1.0.part"), "half").unwrap();
+    Capture::open(home.path()).unwrap();
+    std::fs::write(home.path().join(UNFINISHED).join("1.0"), "half").unwrap();
     let capture = Capture::open(home.path()).unwrap();
-    assert!(files(home.path()).is_empty());
+    assert!(files(&home.path().join(UNFINISHED)).is_empty());
 
     let spool = MemorySpool::new();
     let id = push(&spool, "mine");
@@ -397,6 +402,7 @@ async fn many_writers_of_one_delivery_make_one_complete_file() {
         assert!(matches!(outcome.unwrap(), Outcome::Sent { .. }));
     }
     assert_eq!(files(home.path()), [format!("{id}.eml")]);
+    assert!(files(&home.path().join(UNFINISHED)).is_empty());
     let content = std::fs::read(home.path().join(format!("{id}.eml"))).unwrap();
     assert!(content.ends_with(&claimed.bytes));
 }
@@ -406,7 +412,7 @@ async fn a_folder_that_vanished_defers_and_does_not_lose() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("outgoing");
     let capture = Capture::open(&dir).unwrap();
-    std::fs::remove_dir(&dir).unwrap();
+    std::fs::remove_dir_all(&dir).unwrap();
     let spool = MemorySpool::new();
     push(&spool, "x");
     let claimed = spool.claim(start(), 1).await.unwrap().deliveries.remove(0);

@@ -286,7 +286,17 @@ impl Bench {
             processor.as_secs_f64() * 1e6 / count.max(1) as f64,
             "us/answer",
         );
-        let files = running.desk.config.server.outgoing().read_dir()?.count();
+        let files = running
+            .desk
+            .config
+            .server
+            .outgoing()
+            .read_dir()?
+            .filter(|file| {
+                file.as_ref()
+                    .is_ok_and(|file| file.path().extension().is_some_and(|is| is == "eml"))
+            })
+            .count();
         ensure!(files == WARM_UP + count, "{files} answers are in the folder");
         running.stop().await;
         Ok(())

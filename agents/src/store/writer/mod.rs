@@ -1,9 +1,9 @@
 //! The one writer.
 //!
 //! A thread owns the write connection. Operations wait in lanes; each round takes what is there, up
-//! to a bound, runs every operation in its own savepoint inside one transaction, commits once, and
-//! only then answers. So many mails share one fsync, one that fails takes nobody with it, and whoever
-//! is told "done" is told after the disk was.
+//! to a bound, runs every operation inside one transaction, so that each can be undone alone, commits
+//! once, and only then answers. So many mails share one fsync, one that fails takes nobody with it, and
+//! whoever is told "done" is told after the disk was.
 //!
 //! This file is the handle and its queue; the thread is in `run`, what operations are given in `tx`, and
 //! the second thread, which copies the log into the database, in `checkpoint`.

@@ -118,7 +118,7 @@ impl Writing {
         }
     }
 
-    /// Runs operations, each in its savepoint. Answers an error if the transaction itself is gone, in which
+    /// Runs operations, each but the first in a savepoint. Answers an error if the transaction itself is gone, in which
     /// case nothing that ran in it took effect.
     fn run_jobs(
         &self,
@@ -143,18 +143,25 @@ impl Writing {
                 }
             };
             let Some(job) = job else { break };
-            if let Err(error) = self.statement("SAVEPOINT job") {
+            // The first needs none: there is nothing to lose but its own. With a savepoint SQLite keeps a copy
+            // of every page that is changed.
+            let savepoint = !ended.is_empty();
+            if savepoint && let Err(error) = self.statement("SAVEPOINT job") {
                 ended.push(job(Err(error.clone())).end);
                 return Some(error);
             }
             let told = tx.wakes.len();
             let Ran { error, end } = job(Ok(tx));
             ended.push(end);
-            let closed = match &error {
-                None => self.statement("RELEASE job"),
-                Some(_) if self.connection.is_autocommit() => Ok(()),
-                Some(_) => {
+            let closed = match (&error, savepoint) {
+                (None, true) => self.statement("RELEASE job"),
+                (None, false) => Ok(()),
+                (Some(_), _) if self.connection.is_autocommit() => Ok(()),
+                (Some(_), true) => {
                     self.statement("ROLLBACK TO job").and_then(|()| self.statement("RELEASE job"))
+                }
+                (Some(_), false) => {
+                    self.statement("ROLLBACK").and_then(|()| self.statement("BEGIN IMMEDIATE"))
                 }
             };
             if error.is_some() {
