@@ -72,7 +72,7 @@ use crate::{
 };
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::File,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, RwLock},
@@ -228,8 +228,8 @@ pub(crate) struct Wakes {
     /// Marked as changed by [`Wake::Task`] and [`Wake::Schedule`], for those who need no other.
     tasks: watch::Sender<()>,
     schedules: watch::Sender<()>,
-    /// Marked as changed after every commit.
-    commits: watch::Sender<()>,
+    /// Marked as changed after every commit. True when the store is closed.
+    commits: watch::Sender<bool>,
 }
 
 impl Wakes {
@@ -239,12 +239,12 @@ impl Wakes {
             all,
             tasks: watch::Sender::new(()),
             schedules: watch::Sender::new(()),
-            commits: watch::Sender::new(()),
+            commits: watch::Sender::new(false),
         }
     }
 
     fn send(&self, wakes: &[Wake]) {
-        self.commits.send_modify(|()| ());
+        self.commits.send_modify(|_| ());
         for wake in wakes {
             // No subscriber is fine: they look at the tables when they start.
             let _ = self.all.send(*wake);
@@ -266,6 +266,8 @@ struct Inner {
     writer: writer::Writer,
     readers: Readers,
     rules: RwLock<Arc<Rules>>,
+    /// Addresses that mail is refused from: asked for every mail, so not of the database.
+    blocked: RwLock<HashSet<String>>,
     wakes: Arc<Wakes>,
     clock: Arc<dyn Clock>,
     // Dropped last: the directory is ours until the database is closed.
@@ -289,6 +291,7 @@ impl Store {
         let mut connection = open_connection(&path, Role::Writer)?;
         migrate::run(&mut connection)?;
         set(&connection, "foreign_keys", "1", "1")?;
+        let blocked = contacts::load_blocked(&connection)?;
         let wakes = Arc::new(Wakes::new());
         let writer = writer::Writer::start(connection, path.clone(), clock.clone(), wakes.clone())?;
         let readers = Readers::open(&path)?;
@@ -297,6 +300,7 @@ impl Store {
             writer,
             readers,
             rules: RwLock::new(Arc::default()),
+            blocked: RwLock::new(blocked),
             wakes,
             clock,
             _lock: lock,
@@ -411,7 +415,7 @@ impl Store {
     pub async fn close(&self) {
         let store = self.clone();
         let _ = tokio::task::spawn_blocking(move || store.0.writer.stop()).await;
-        self.0.wakes.commits.send_modify(|()| ());
+        self.0.wakes.commits.send_replace(true);
     }
 }
 

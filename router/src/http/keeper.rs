@@ -26,7 +26,9 @@ pub async fn run(desk: Arc<Desk>, sender: Sender, stopping: impl Future<Output =
 async fn keep(desk: &Desk, sender: &Sender) {
     let mut commits = desk.store.commits();
     loop {
-        commits.mark_unchanged();
+        if *commits.borrow_and_update() {
+            return;
+        }
         let wait = match look(desk, sender).await {
             Ok(wait) => wait,
             Err(StoreError::Closed) => return,

@@ -100,6 +100,9 @@ impl Incoming {
 
         let (message, mail) = self.read(message).await?;
         let author = authentication.from.as_ref().map(|from| from.address.to_lowercase());
+        if author.as_deref().is_some_and(|author| self.store.is_blocked(author)) {
+            return Err(reply(550, (7, 1), "mail from this address is not taken here"));
+        }
         self.screen_all(&envelope, verdict, author.as_deref()).await?;
 
         let recipients = self.recipients(&envelope, &mail, now).await?;

@@ -65,7 +65,7 @@ struct Listening {
     desk: Arc<Desk>,
     head: Parts,
     principal: Principal,
-    commits: watch::Receiver<()>,
+    commits: watch::Receiver<bool>,
     after: i64,
     ready: VecDeque<Event>,
     _place: OwnedSemaphorePermit,
@@ -125,7 +125,9 @@ impl Listening {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
             }
-            self.commits.mark_unchanged();
+            if *self.commits.borrow_and_update() {
+                return None;
+            }
             let sight = self.principal.sight().clone();
             let (changes, last) = self.desk.store.changes(sight, self.after, STEP).await.ok()?;
             if last > self.after {
