@@ -49,6 +49,9 @@ pub struct Desk {
     pub data: PathBuf,
     pub api: Api,
     pub smtp: SocketAddr,
+    pub http: SocketAddr,
+    /// Lets the first owner in, once.
+    pub signin_link: Option<String>,
     pub clock: ManualClock,
     pub dns: Option<TestDns>,
     running: Option<Running>,
@@ -91,6 +94,8 @@ impl Desk {
         Self {
             api: Api::of(&data),
             smtp: running.smtp[0],
+            http: running.http[0],
+            signin_link: running.signin_link.clone(),
             data,
             clock,
             dns,

@@ -62,8 +62,11 @@ async fn every_route_is_in_the_document_and_every_description_has_a_route() {
 async fn every_operation_says_what_it_needs_and_how_it_fails() {
     let inst = installation().await;
     let document = document(&inst).await;
+    let mut names = BTreeSet::new();
     for (method, path) in operations(&document) {
         let operation = &document["paths"][&path][method.to_lowercase()];
+        let name = operation["operationId"].as_str().unwrap();
+        assert!(names.insert(name.to_owned()), "two operations are named {name}");
         let text = operation["description"].as_str().unwrap();
         assert!(text.contains("Needs "), "{method} {path}: {text}");
         let problem =

@@ -35,6 +35,7 @@ const TABLE: &[(&str, &str, &str, &str, [u16; 7])] = &[
     ("GET", "/messages/{id}/raw", "/messages/4/raw", "", [401, 200, 200, 200, 404, 200, 200]),
     ("GET", "/messages/{id}/attachments/{part}", "/messages/1/attachments/0", "", [401, 404, 404, 404, 404, 404, 404]),
     ("GET", "/search", "/search?q=one", "", [401, 200, 200, 200, 200, 200, 200]),
+    ("GET", "/assignees", "/assignees", "", [401, 200, 200, 200, 200, 200, 200]),
     ("GET", "/labels", "/labels", "", [401, 200, 200, 200, 200, 200, 200]),
     ("GET", "/reviews", "/reviews", "", [401, 200, 200, 200, 200, 200, 200]),
     ("GET", "/outbox", "/outbox", "", [401, 200, 200, 200, 200, 200, 200]),

@@ -11,7 +11,7 @@ use frontdesk_router::{
     agents::{
         ConversationId, Draft, ManualClock, MessageId,
         gate::{Actor, Approval},
-        store::{Compose, Scope, Sight},
+        store::{Compose, Scope},
     },
     config::Config,
     http,
@@ -164,11 +164,6 @@ pub const PASSWORD: &str = "a password that is long";
 
 pub fn person() -> Actor {
     Actor::Person { name: "test".into() }
-}
-
-/// Everything, as the store is asked.
-pub fn all() -> Sight {
-    Sight::All
 }
 
 impl Client {

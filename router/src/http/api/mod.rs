@@ -94,8 +94,12 @@ impl Routes {
     }
 }
 
-/// What every operation may answer beside what its handler says.
+/// What every operation may answer beside what its handler says, and a name of its own.
 fn describe(operation: &mut Operation, need: Need, reads: bool) {
+    let tag = operation.tags.iter().flatten().next();
+    if let (Some(tag), Some(name)) = (tag, &operation.operation_id) {
+        operation.operation_id = Some(format!("{tag}_{name}"));
+    }
     let mut problems = vec![
         ("400", "The request cannot be understood"),
         ("403", "Not with these rights, or not from this page"),
