@@ -31,6 +31,9 @@ listen = ["127.0.0.1:0"]
 listen = ["127.0.0.1:0"]
 [server]
 log_level = "warn"
+[[agent]]
+name = "hello"
+approval = "all"
 CONFIG
 export FRONTDESK_CONFIG=$folder/frontdesk.toml FRONTDESK_DATA=$folder/data
 "$frontdesk" serve >"$folder/out" 2>"$folder/log" &
@@ -42,7 +45,20 @@ for _ in $(seq 100); do
     sleep 0.1
 done
 
-# Something to find: mail that waits, mail that has left, a draft.
+# Something to find: mail that came in, drafts that wait for a decision, mail that has left.
+smtp=$(sed -n 's|^ *mail *127.0.0.1:\([0-9]*\)$|\1|p' "$folder/out")
+python3 - "$smtp" <<'MAIL'
+import smtplib, sys
+from email.message import EmailMessage
+for n in range(3):
+    mail = EmailMessage()
+    mail["From"], mail["To"] = f"ann{n}@localhost", "hello@localhost"
+    mail["Subject"], mail["Message-ID"] = f"Question {n}", f"<{n}@localhost>"
+    mail.set_content("Are you open?")
+    mail.add_attachment(b"%PDF-", maintype="application", subtype="pdf", filename="a.pdf")
+    with smtplib.SMTP("127.0.0.1", int(sys.argv[1])) as server:
+        server.send_message(mail)
+MAIL
 for n in 1 2 3; do
     "$frontdesk" email send --agent hello --to "someone$n@example.org" --subject "Mail $n" --text "Words $n" >/dev/null
 done

@@ -49,7 +49,7 @@ impl Ears {
             }
             let piece = tokio::time::timeout(Duration::from_secs(60), self.stream.next());
             let piece = piece.await.expect("something is heard").and_then(Result::ok)?;
-            self.heard.push_str(&String::from_utf8(piece.to_vec()).unwrap());
+            self.heard.push_str(str::from_utf8(&piece).unwrap());
         }
     }
 
