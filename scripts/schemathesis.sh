@@ -36,6 +36,7 @@ name = "hello"
 approval = "all"
 CONFIG
 export FRONTDESK_CONFIG=$folder/frontdesk.toml FRONTDESK_DATA=$folder/data
+: >"$folder/out"
 "$frontdesk" serve >"$folder/out" 2>"$folder/log" &
 server=$!
 for _ in $(seq 100); do
@@ -44,6 +45,7 @@ for _ in $(seq 100); do
     kill -0 "$server" || { cat "$folder/log"; exit 1; }
     sleep 0.1
 done
+[[ -n $url ]] || { echo "the server did not start"; cat "$folder/log"; exit 1; }
 
 # Something to find: mail that came in, drafts that wait for a decision, mail that has left.
 smtp=$(sed -n 's|^ *mail *127.0.0.1:\([0-9]*\)$|\1|p' "$folder/out")

@@ -59,6 +59,7 @@ async fn look(desk: &Desk, sender: &Sender) -> Result<Duration, StoreError> {
         if due.is_empty() {
             break;
         }
+        let now = store.clock().now();
         let outcomes = join_all(due.iter().map(|due| sender.deliver(due, now))).await;
         for (due, (outcome, answer)) in due.iter().zip(outcomes) {
             let word = match outcome {

@@ -210,3 +210,14 @@ async fn lists_counts_search_and_drafts_show_only_what_is_in_sight() {
     };
     assert_eq!(text(&there), text(&absent));
 }
+
+#[tokio::test]
+async fn keys_that_are_rotated_too_often_are_a_conflict_and_no_failure() {
+    let inst = installation().await;
+    let mut statuses = Vec::new();
+    for _ in 0..40 {
+        statuses.push(inst.operator().post("/keys/rotate", json!({})).await.status);
+    }
+    assert!(statuses.starts_with(&[200]) && statuses.ends_with(&[409]), "{statuses:?}");
+    assert!(statuses.iter().all(|status| [200, 409].contains(status)), "{statuses:?}");
+}
