@@ -47,7 +47,6 @@ async fn list(
 struct Approve {
     /// For people who read it later.
     #[serde(default)]
-    #[allow(dead_code, reason = "older clients send it")]
     reason: String,
     /// This text leaves instead.
     text: Option<String>,
@@ -110,7 +109,8 @@ async fn approve(
 ) -> Answer<Json<DecisionView>> {
     principal.reach(&desk, Thing::Review(ApprovalId(id))).await?;
     let at = leaves_at(&desk, said.send_at, said.undo_seconds)?;
-    let reviewed = desk.store.approve_at(ApprovalId(id), principal.name(), said.text, at).await?;
+    let by = principal.name();
+    let reviewed = desk.store.approve_at(ApprovalId(id), by, said.text, said.reason, at).await?;
     let is_draft = reviewed.kind == "draft";
     let outbox =
         if is_draft { Some(desk.store.outbox_of(reviewed.message).await?.0) } else { None };
