@@ -309,6 +309,8 @@ pub struct AgentView {
     pub instance: &'static str,
     /// `all`, `unknown` or `none`.
     pub approval: &'static str,
+    /// Who may talk to it in the browser: `off`, `staff`, `link` or `public`.
+    pub talk: &'static str,
     pub owner: Option<String>,
     pub instances: u64,
     pub conversations: u64,
@@ -327,6 +329,7 @@ impl AgentView {
             addresses: config.addresses.clone(),
             instance: config.instance.as_str(),
             approval,
+            talk: config.talk.as_str(),
             owner: config.owner.clone(),
             instances: summary.instances,
             conversations: summary.conversations,
