@@ -4,7 +4,7 @@
 //! - [`link`]: signed links that let somebody in without an account;
 //! - [`host`]: the agent and the history behind a call;
 //! - [`socket`]: one browser's WebSocket;
-//! - [`pages`]: the talk page;
+//! - [`pages`]: the talk page, and the page to sign in on the way to it;
 //! - `start`: what it takes to begin a call.
 //!
 //! [`Calls`] is what they share: the engines, the calls that are open, and the limits on them.
@@ -242,6 +242,7 @@ pub(crate) fn routes() -> Router<Arc<Desk>> {
     Router::new()
         .route("/agents/{agent}/{instance}", any(socket::upgrade))
         .route("/talk/{agent}", get(pages::talk))
+        .route("/signin", get(pages::signin))
         .route("/talk/favicon.svg", get(pages::favicon))
         .route("/talk/assets/{file}", get(pages::asset))
 }
