@@ -39,7 +39,7 @@ need_pages() {
 # What the built pages depend on, as one checksum.
 pages_sources() {
     find inbox-ui -type f -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path '*/.build/*' \
-        -not -path '*/test/*' -not -path '*/e2e/*' -not -name '*.md' -print0 |
+        -not -path '*/test/*' -not -path '*/e2e/*' -not -path '*/e2e-server/*' -not -name '*.md' -print0 |
         LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum
 }
 
@@ -77,4 +77,14 @@ test_pages() {
         # The built page as it is: building it again would build the program again.
         (cd inbox-ui && npm run --silent test:browser -w talk)
     fi
+}
+
+# The published client and the pages in Chromium, in calls with the program that was just built.
+test_server() {
+    if [[ $FRONTDESK_PEERS != required ]]; then
+        { node_is_there && command -v chromium && command -v flite && command -v pocketsphinx_continuous; } >/dev/null || return 0
+    fi
+    install_page_packages
+    say "Testing the web pages with the server."
+    (cd inbox-ui && npm run --silent test:server)
 }

@@ -10,7 +10,10 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 #[tokio::test]
 async fn failures_of_both_providers_mean_the_same() {
@@ -130,6 +133,9 @@ async fn a_server_that_is_not_there_is_named_as_that() {
     let port = listener.local_addr().unwrap().port();
     let plain = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
+        // What was not read would reset the connection before the answer is seen.
+        let mut hello = [0; 4_096];
+        assert!(stream.read(&mut hello).await.unwrap() > 0);
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
     });
     settings.base_url = format!("https://localhost:{port}/v1");

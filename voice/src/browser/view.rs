@@ -129,10 +129,7 @@ impl View {
                 self.write(generation, &text, out);
             }
             Output::Notice { notice } => {
-                // An agent that says nothing chose to.
-                if notice != Notice::NoReply {
-                    out.push(reply::error(reply::explain(notice)));
-                }
+                out.extend(reply::explain(notice).map(reply::error));
             }
             Output::Commit { message } => self.commit(&message, out),
             Output::Metrics { metrics } if !self.dictation => {
@@ -449,6 +446,15 @@ mod tests {
             view.played(Position { generation: 1, samples: 3 * 320 }),
             Some(Input::Played { stretch: 1, samples: 640 })
         );
+    }
+
+    #[test]
+    fn an_agent_may_stay_silent_and_that_is_no_error() {
+        use crate::call::Notice;
+        let mut view = View::new(RATE, OURS, false);
+        let notices = [Notice::NoReply, Notice::AgentSlow, Notice::NoReply];
+        let notices = notices.map(|notice| Event::Call(Output::Notice { notice }));
+        assert_eq!(show(&mut view, notices), ["error"]);
     }
 
     #[test]
