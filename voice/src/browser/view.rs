@@ -11,7 +11,7 @@
 use super::{Features, Position, Wire, reply};
 use crate::{
     audio::{Frame, Rate},
-    call::{Input, Message, Notice, Outcome, Output, Speaker},
+    call::{Input, Message, Outcome, Output, Speaker},
     shell::Event,
 };
 
