@@ -11,12 +11,14 @@
 
 use crate::{
     Attachment, ConversationId, Draft, InstanceId, Mail, MessageId, ScheduleId, TaskId, Trust,
-    Verdict, schedule::When,
+    Verdict,
+    schedule::When,
+    turn::{AgentAnswer, AgentQuestion, Mind, TurnRequest},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use crate::runtime::tasks::TaskContext;
 
@@ -98,6 +100,12 @@ pub trait Agent: Send + Sync + 'static {
         _decision: &ReviewDecision,
     ) -> Result<(), HandlerError> {
         Ok(())
+    }
+
+    /// The model, tools and instructions with which turns of this agent are taken, if it takes any: see
+    /// [`Context::start_turn`].
+    fn mind(&self) -> Option<Arc<Mind>> {
+        None
     }
 
     /// Does the work of a task. May wait and do I/O. It is started again after a crash: look at
@@ -366,6 +374,11 @@ impl<'a, S> Context<'a, S> {
         self.effects.push(Effect::CancelTask { key: key.into() });
     }
 
+    /// Has [`Agent::mind`] take a turn. One with the same cause is taken once.
+    pub fn start_turn(&mut self, request: TurnRequest) {
+        self.effects.push(Effect::StartTurn(request));
+    }
+
     /// Says something to an agent's instance, which gets it as [`Agent::on_message`]. `key` names the instance
     /// and is created if it does not exist; only `shared` and `tag:…` keys can be named this way, because a
     /// correspondent's memory is reached through a proven handle alone.
@@ -397,16 +410,76 @@ impl<'a, S> Context<'a, S> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "effect", rename_all = "snake_case")]
 pub enum Effect {
-    Reply { answers: MessageId, draft: Draft },
-    Send { conversation: Option<ConversationId>, to: Vec<String>, draft: Draft },
-    SetAside { message: MessageId, reason: String },
-    Review { conversation: ConversationId, why: String },
-    Note { conversation: ConversationId, text: String },
-    Schedule { name: String, when: When, payload: Value },
-    CancelSchedule { name: String },
-    StartTask { name: String, key: String, payload: Value, deadline: Option<Timestamp> },
-    CancelTask { key: String },
-    Tell { agent: String, target: TellTarget, body: Value, hops: u32 },
+    Reply {
+        answers: MessageId,
+        draft: Draft,
+    },
+    Send {
+        conversation: Option<ConversationId>,
+        to: Vec<String>,
+        draft: Draft,
+    },
+    SetAside {
+        message: MessageId,
+        reason: String,
+    },
+    Review {
+        conversation: ConversationId,
+        why: String,
+    },
+    Note {
+        conversation: ConversationId,
+        text: String,
+    },
+    Schedule {
+        name: String,
+        when: When,
+        payload: Value,
+    },
+    CancelSchedule {
+        name: String,
+    },
+    StartTask {
+        name: String,
+        key: String,
+        payload: Value,
+        deadline: Option<Timestamp>,
+    },
+    CancelTask {
+        key: String,
+    },
+    Tell {
+        agent: String,
+        target: TellTarget,
+        body: Value,
+        hops: u32,
+    },
+    /// A reply or mail that a person reads first, whatever the rules.
+    Draft {
+        answers: Option<MessageId>,
+        to: Vec<String>,
+        draft: Draft,
+    },
+    StartTurn(TurnRequest),
+    Remember {
+        name: String,
+        text: String,
+        trust: Trust,
+    },
+    Forget {
+        name: String,
+    },
+    Label {
+        conversation: ConversationId,
+        label: String,
+    },
+    /// Takes a turn about what another agent asks, in a conversation of its own.
+    TakeQuestion(AgentQuestion),
+    /// The result of a call that another agent was asked for.
+    Answered {
+        instance: InstanceId,
+        answer: AgentAnswer,
+    },
 }
 
 /// Whom an [`Effect::Tell`] reaches.
@@ -475,6 +548,7 @@ pub(crate) trait AnyAgent: Send + Sync + 'static {
     fn screens(&self) -> bool;
     fn accept(&self, envelope: &Envelope<'_>) -> Admission;
     fn run_task<'a>(&'a self, task: &'a Task, cx: &'a TaskContext) -> TaskFuture<'a>;
+    fn mind(&self) -> Option<Arc<Mind>>;
 }
 
 pub(crate) struct Erased<A>(pub A);
@@ -540,5 +614,9 @@ impl<A: Agent> AnyAgent for Erased<A> {
 
     fn run_task<'a>(&'a self, task: &'a Task, cx: &'a TaskContext) -> TaskFuture<'a> {
         self.0.run_task(task, cx)
+    }
+
+    fn mind(&self) -> Option<Arc<Mind>> {
+        self.0.mind()
     }
 }

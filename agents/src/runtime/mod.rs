@@ -3,7 +3,8 @@
 //! - [`dispatch`] keeps the order: one event at a time per instance, in the order of their ids, on a
 //!   small pool of threads;
 //! - `timers` turns schedules that are due into events;
-//! - [`tasks`] runs what waits for the outside.
+//! - [`tasks`] runs what waits for the outside;
+//! - `turns` takes the turns of models.
 //!
 //! What always holds: an event that was committed is handled at least until it succeeds or is a dead
 //! letter, across any number of restarts, and its effects happen once. A sleeping instance is a row
@@ -12,6 +13,7 @@
 pub mod dispatch;
 pub mod tasks;
 mod timers;
+pub(crate) mod turns;
 
 use crate::{
     AgentId,
@@ -27,7 +29,7 @@ use tokio::{sync::watch, task::JoinHandle};
 pub struct RuntimeConfig {
     /// Threads that run handlers.
     pub threads: NonZeroUsize,
-    /// Tasks that run at the same time.
+    /// Tasks that run at the same time, and turns that are taken at the same time.
     pub tasks: NonZeroUsize,
     pub handler_retries: RetryPolicy,
     pub task_retries: RetryPolicy,
@@ -126,8 +128,8 @@ impl Runtime {
     pub async fn start(store: Store, registry: Registry, config: RuntimeConfig) -> Result<Self> {
         let (stop, stopped) = watch::channel(false);
         // Subscribed before the tables are read, so that nothing falls between.
-        let (for_dispatch, for_timers, for_tasks) =
-            (store.wakes(), store.schedule_wakes(), store.task_wakes());
+        let (for_dispatch, for_timers) = (store.wakes(), store.schedule_wakes());
+        let (for_tasks, for_turns) = (store.task_wakes(), store.task_wakes());
         store.recover_tasks().await?;
         let registry = Arc::new(registry);
         let (dispatcher, workers) = dispatch::start(
@@ -140,7 +142,14 @@ impl Runtime {
         let parts = vec![
             dispatcher,
             tokio::spawn(timers::run(store.clone(), for_timers, stopped.clone())),
-            tokio::spawn(tasks::run(store, registry, config, for_tasks, stopped)),
+            tokio::spawn(tasks::run(
+                store.clone(),
+                registry.clone(),
+                config.clone(),
+                for_tasks,
+                stopped.clone(),
+            )),
+            tokio::spawn(turns::run(store, registry, config, for_turns, stopped)),
         ];
         Ok(Self { stop, parts, workers })
     }

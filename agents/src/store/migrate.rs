@@ -8,8 +8,10 @@ use super::{Result, StoreError};
 use rusqlite::Connection;
 
 /// All migrations, oldest first. New columns are added; meanings are never changed.
-const MIGRATIONS: &[(&str, &str)] =
-    &[("0001_history", include_str!("migrations/0001_history.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("0001_history", include_str!("migrations/0001_history.sql")),
+    ("0003_turns", include_str!("migrations/0003_turns.sql")),
+];
 
 pub(super) fn run(connection: &mut Connection) -> Result<()> {
     run_to(connection, MIGRATIONS.len())

@@ -10,6 +10,7 @@
 //! - `outbox`: what leaves, and what became of it;
 //! - `review`: what people decide;
 //! - `work`: schedules and tasks;
+//! - `steps`, `view` and `memory`: turns of a model, what they may see, and what they remember;
 //! - `history` and `search`: reading;
 //! - `blobs`, `migrate`, `housekeeping`, `backup`: the machinery.
 
@@ -20,10 +21,13 @@ mod effects;
 mod handle;
 mod history;
 mod housekeeping;
+mod memory;
 mod migrate;
 mod outbox;
 mod review;
 mod search;
+mod steps;
+mod view;
 mod work;
 mod writer;
 
@@ -34,9 +38,12 @@ pub use history::{
     AgentSummary, ConversationEntry, ConversationPage, ConversationSummary, DeliverySummary,
     EntryDelivery, EntryMail, OutboxItem, PendingReview, RawMail,
 };
+pub use memory::{Fact, MEMORY_MAX};
 pub use outbox::{Claimed, DeliveryOutcome, OutgoingMail, RenderedPart};
 pub use review::{Compose, Reviewed};
 pub use search::SearchHit;
+pub use steps::{Appended, TurnRow, TurnRun, Used};
+pub(crate) use view::{FileAt, Viewpoint};
 pub use work::{IntentState, ScheduleRow, TaskRow, TaskRun, TaskState};
 
 use crate::{

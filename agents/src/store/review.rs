@@ -6,7 +6,7 @@
 
 use super::{
     Lane, MessageStatus, Result, Rules, Store, StoreError, Tx, Wake, accept, effects, handle,
-    housekeeping, outbox,
+    housekeeping, outbox, steps,
 };
 use crate::{
     AgentId, ApprovalId, ContactId, ConversationId, InstanceId, MessageId, OutboxId,
@@ -21,7 +21,7 @@ pub struct Reviewed {
     pub approval: ApprovalId,
     pub conversation: ConversationId,
     pub message: MessageId,
-    /// `draft` or `message`.
+    /// `draft`, `message` or `tool`.
     pub kind: String,
     pub approved: bool,
 }
@@ -39,7 +39,8 @@ pub struct Compose {
 }
 
 impl Store {
-    /// Approves: a draft leaves, perhaps with another text; a message is admitted, and its sender becomes known.
+    /// Approves: a draft leaves, perhaps with another text; a message is admitted, and its sender becomes known;
+    /// a call is made, perhaps with other arguments, which are then given as JSON.
     pub async fn approve(
         &self,
         approval: ApprovalId,
@@ -58,6 +59,13 @@ impl Store {
                 }
                 tell_agent(tx, &rules, conversation, message, true, "")?;
                 outbox::release(tx, message, false)?;
+            } else if kind == "tool" {
+                let arguments = edited_text;
+                steps::decided(tx, approval, &by, steps::Verdict::Approved { arguments })?;
+                tx.run(
+                    "UPDATE messages SET status = 'admitted', status_why = '' WHERE id = ?1",
+                    (message,),
+                )?;
             } else {
                 admit(tx, &rules, message, &by, "staff", Trust::Known)?;
             }
@@ -88,6 +96,10 @@ impl Store {
                     (message, format!("rejected by {by}: {reason}")),
                 )?;
                 tell_agent(tx, &rules, conversation, message, false, &reason)?;
+            }
+            if kind == "tool" {
+                let reason = reason.clone();
+                steps::decided(tx, approval, &by, steps::Verdict::Rejected { reason })?;
             }
             tx.audit(&by, "review.reject", &approval.to_string(), &reason)?;
             reopen(tx, conversation)?;
@@ -142,11 +154,12 @@ impl Store {
                 Actor::Person { name } | Actor::Program { name } => name.clone(),
                 Actor::Agent { .. } => agent_rules.name.clone(),
             };
+            let terms = effects::Terms::of(actor);
             let message = match compose.answers {
                 Some(answers) => effects::reply(
                     tx,
                     &rules,
-                    &actor,
+                    &terms,
                     compose.agent,
                     None,
                     answers,
@@ -160,9 +173,8 @@ impl Store {
                     effects::send(
                         tx,
                         &rules,
-                        &actor,
+                        &terms,
                         compose.agent,
-                        agent_rules,
                         conversation,
                         compose.to,
                         &compose.draft,
@@ -221,7 +233,8 @@ fn claim(
 ) -> Result<(String, ConversationId, MessageId)> {
     let claimed = tx.find(
         "UPDATE approvals SET state = ?2, decided_by = ?3, reason = ?4, decided_at = ?5
-         WHERE id = ?1 AND state = 'pending' RETURNING kind, conversation_id, message_id",
+         WHERE id = ?1 AND state = 'pending' AND coalesce(expires_at > ?5, 1)
+         RETURNING kind, conversation_id, message_id",
         (approval, state, by, reason, tx.now),
         |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
     )?;
@@ -234,6 +247,12 @@ fn claim(
         })?;
     Err(match decided {
         None => StoreError::NotFound(format!("there is no review {approval}")),
+        Some((state, _)) if state == "pending" => {
+            StoreError::Conflict(format!("review {approval} expired: nobody decided in time"))
+        }
+        Some((state, by)) if by.is_empty() => {
+            StoreError::Conflict(format!("review {approval} is {state}"))
+        }
         Some((state, by)) => {
             StoreError::Conflict(format!("review {approval} was already {state} by {by}"))
         }
@@ -398,6 +417,7 @@ pub(super) fn bring_home(
          WHERE instance_id = ?1 AND state IN ('ready', 'running')",
         (instance, tx.now),
     )?;
+    steps::withdraw(tx, instance)?;
     tx.wake(Wake::Task);
     tx.wake(Wake::Schedule);
     Ok(home)

@@ -66,7 +66,7 @@ impl Store {
 
 /// What people type as an FTS5 expression: every word becomes a quoted string, so nothing they type is
 /// an operator and nothing is a syntax error.
-fn expression(words: &str) -> String {
+pub(super) fn expression(words: &str) -> String {
     let mut parts = Vec::new();
     for (index, piece) in words.split('"').enumerate() {
         if index % 2 == 1 {
