@@ -144,7 +144,6 @@ mod tests {
         }
         #[derive(serde::Deserialize, JsonSchema)]
         #[serde(rename_all = "lowercase")]
-        #[expect(dead_code, reason = "only its schema is wanted")]
         enum Unit {
             Celsius,
             Kelvin,

@@ -6,5 +6,9 @@
 #[allow(dead_code, reason = "shared with the other binary, which uses more of it")]
 mod desk;
 
+mod calls;
+mod cuts;
 mod puppet;
+mod safety;
 mod slice;
+mod work;
