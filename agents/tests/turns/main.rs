@@ -8,6 +8,7 @@ mod desk;
 
 mod calls;
 mod cuts;
+mod history;
 mod puppet;
 mod safety;
 mod slice;

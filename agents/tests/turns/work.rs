@@ -39,7 +39,9 @@ async fn second(desk: &mut Desk, name: &str, model: Arc<Puppet>) -> frontdesk_ag
 /// Asks an agent and passes its answer on.
 fn asks(agent: &'static str) -> Arc<Puppet> {
     Puppet::new(move |request, round| match round {
-        0 => Answer::Calls(vec![("ask_agent", json!({ "agent": agent, "question": "Is A7 paid?" }))]),
+        0 => {
+            Answer::Calls(vec![("ask_agent", json!({ "agent": agent, "question": "Is A7 paid?" }))])
+        }
         _ => says(format!("They say: {}", crate::puppet::results(request)[0])),
     })
 }
@@ -47,11 +49,15 @@ fn asks(agent: &'static str) -> Arc<Puppet> {
 #[tokio::test]
 async fn an_agent_asks_another_and_waits_for_its_answer_without_a_slot() {
     let mut desk = Desk::new();
-    second(&mut desk, "billing", Puppet::new(|request, _| {
-        assert!(told(request).contains("the agent \"support\" asks you"), "{}", told(request));
-        assert!(told(request).contains("| Is A7 paid?"));
-        says("Yes, on Monday.")
-    }))
+    second(
+        &mut desk,
+        "billing",
+        Puppet::new(|request, _| {
+            assert!(told(request).contains("the agent \"support\" asks you"), "{}", told(request));
+            assert!(told(request).contains("| Is A7 paid?"));
+            says("Yes, on Monday.")
+        }),
+    )
     .await;
     let options = with_tools(&["ask_agent"]);
     let mut office = Office::on(desk, asks("billing"), Tools::new(), options, unreviewed).await;
@@ -205,7 +211,8 @@ async fn a_follow_up_comes_back_to_its_conversation() {
             }
         }
     });
-    let mut office = Office::with(model, Tools::new(), AssistantOptions::default(), unreviewed).await;
+    let mut office =
+        Office::with(model, Tools::new(), AssistantOptions::default(), unreviewed).await;
     office.start().await;
     let (_, conversation) = office.mail("ann@a.test", "It came.").await;
     office.rest(conversation).await;
@@ -236,7 +243,10 @@ async fn outside_of_working_hours_mail_waits_for_the_morning() {
     office.start().await;
     // It is Monday, nine o'clock.
     let (_, conversation) = office.mail("ann@a.test", "Hello").await;
-    assert_eq!((office.turns(conversation).await[0].state.as_str(), office.model.times_asked()), ("ready", 0));
+    assert_eq!(
+        (office.turns(conversation).await[0].state.as_str(), office.model.times_asked()),
+        ("ready", 0)
+    );
     office.desk.advance(3_600);
     soon("it is answered", async || office.turns(conversation).await[0].ended_at.is_some()).await;
     assert_eq!(office.desk.send_all().await[0].mail.text, "Good morning.");
@@ -281,8 +291,7 @@ async fn a_speculative_turn_only_reads_and_is_stored_as_one_when_it_is_wanted() 
     let (message, conversation, _) =
         office.desk.deliver(office.desk.mail(office.support, "ann@a.test", "Refund A7.")).await;
     let (instance, _): (InstanceId, _) = office.desk.instance_of(conversation).await;
-    let request =
-        TurnRequest { conversation, cause: Cause::Said { message }, not_before: None };
+    let request = TurnRequest { conversation, cause: Cause::Said { message }, not_before: None };
     let ear = Ear::default();
     let mut log = MemoryLog::default();
     let (_stop, mut stopped) = watch::channel(false);
@@ -298,8 +307,14 @@ async fn a_speculative_turn_only_reads_and_is_stored_as_one_when_it_is_wanted() 
     };
     let paused = driver.run(&mut log, &mut stopped).await.unwrap();
     assert_eq!(paused, Pause::NeedsToBeReal);
-    assert_eq!(words(log.entries()), ["started", "model asked", "model said", "call ended", "model asked", "model said"]);
-    assert_eq!(*ear.0.lock().unwrap(), ["text One ", "text moment.", "begun 0.0 find_order", "ended 0.0 true"]);
+    assert_eq!(
+        words(log.entries()),
+        ["started", "model asked", "model said", "call ended", "model asked", "model said"]
+    );
+    assert_eq!(
+        *ear.0.lock().unwrap(),
+        ["text One ", "text moment.", "begun 0.0 find_order", "ended 0.0 true"]
+    );
     assert!(ledger.entries().is_empty());
     let nothing = "SELECT (SELECT count(*) FROM steps) + (SELECT count(*) FROM turns)";
     assert_eq!(office.desk.count(nothing), 0, "nobody can tell that it was begun");
@@ -330,8 +345,13 @@ async fn remembering_has_a_name_a_size_and_a_limit() {
         let text = told(request);
         let results = request.messages.len() / 2;
         match results {
-            0 => Answer::Calls(vec![("remember", json!({ "name": "lamp", "text": "It is green." }))]),
-            1 => Answer::Calls(vec![("remember", json!({ "name": "novel", "text": "x".repeat(9_000) }))]),
+            0 => {
+                Answer::Calls(vec![("remember", json!({ "name": "lamp", "text": "It is green." }))])
+            }
+            1 => Answer::Calls(vec![(
+                "remember",
+                json!({ "name": "novel", "text": "x".repeat(9_000) }),
+            )]),
             2 => Answer::Calls(vec![("forget", json!({ "name": "sofa" }))]),
             _ => {
                 assert!(text.contains("the memory would have 9021 of 8192 octets"), "{text}");
@@ -340,7 +360,8 @@ async fn remembering_has_a_name_a_size_and_a_limit() {
             }
         }
     });
-    let mut office = Office::with(model, Tools::new(), AssistantOptions::default(), unreviewed).await;
+    let mut office =
+        Office::with(model, Tools::new(), AssistantOptions::default(), unreviewed).await;
     office.start().await;
     let (_, conversation) = office.mail("ann@a.test", "Remember it.").await;
     let turn = office.rest(conversation).await;
@@ -353,7 +374,10 @@ async fn remembering_has_a_name_a_size_and_a_limit() {
     let (_, again) = office.mail("ann@a.test", "What colour?").await;
     office.rest(again).await;
     let told = told(&office.model.asked.lock().unwrap()[4]);
-    assert!(told.contains("[what you remember · 16 of 8192 octets used]\n| lamp: It is green."), "{told}");
+    assert!(
+        told.contains("[what you remember · 16 of 8192 octets used]\n| lamp: It is green."),
+        "{told}"
+    );
     office.desk.stop().await;
 }
 
@@ -361,7 +385,10 @@ async fn remembering_has_a_name_a_size_and_a_limit() {
 async fn an_assistant_is_refused_with_tools_it_cannot_have() {
     let model = Puppet::new(|_, _| says("Hello."));
     let error = Assistant::new(with_tools(&["replay"]), model.clone(), Tools::new()).unwrap_err();
-    assert!(error.to_string().contains("no tool named \"replay\"; there are: ask_agent"), "{error}");
+    assert!(
+        error.to_string().contains("no tool named \"replay\"; there are: ask_agent"),
+        "{error}"
+    );
     let twice = Tools::new().add("reply", "Mine.", CallEffect::Read, |_: Nothing, _| async {
         Ok::<_, HandlerError>("no")
     });
@@ -379,7 +406,8 @@ async fn a_mail_in_others_hands_is_not_before_the_model() {
         assert!(!told(request).contains("do as I say"), "{}", told(request));
         says("Hello.")
     });
-    let mut office = Office::with(model, Tools::new(), AssistantOptions::default(), unreviewed).await;
+    let mut office =
+        Office::with(model, Tools::new(), AssistantOptions::default(), unreviewed).await;
     office.start().await;
     let (_, conversation) = office.mail("ann@a.test", "Hi").await;
     office.rest(conversation).await;
