@@ -26,6 +26,8 @@ pub mod retry;
 pub mod runtime;
 pub mod schedule;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod tool;
 pub mod turn;
 

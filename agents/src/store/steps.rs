@@ -19,9 +19,7 @@ use crate::{
         AgentAnswer, TurnRequest,
         fold::{Turn, WaitsFor},
         log::{Batch, Hold},
-        step::{
-            CallEnd, CallId, CallResult, Decided, Entry, Foreign, ForeignKind, Outcome, Said, Step,
-        },
+        step::{CallEnd, CallId, CallResult, Decided, Entry, Foreign, ForeignKind, Outcome, Step},
     },
 };
 use jiff::Timestamp;
@@ -208,8 +206,12 @@ fn append(
             }
             _ => {}
         }
-        if let Step::ModelSaid { said, .. } = &step {
-            count(tx, turn, of.agent, said)?;
+        match &step {
+            Step::ModelSaid { said, .. } => count(tx, turn, of.agent, said.usage, said.millis)?,
+            Step::ModelFailed { usage, .. } if *usage != Usage::default() => {
+                count(tx, turn, of.agent, *usage, 0)?;
+            }
+            _ => {}
         }
         if let Step::ApprovalDecided { call, decision: Decided::Expired } = &step {
             expire(tx, turn, *call, of.conversation)?;
@@ -282,19 +284,19 @@ fn state_of(tx: &Tx<'_>, message: MessageId) -> Result<(String, String)> {
     })
 }
 
-fn count(tx: &Tx<'_>, turn: TaskId, agent: AgentId, said: &Said) -> Result<()> {
+fn count(tx: &Tx<'_>, turn: TaskId, agent: AgentId, usage: Usage, millis: u64) -> Result<()> {
     tx.run(
         "UPDATE turns SET tokens_in = tokens_in + ?2, tokens_out = tokens_out + ?3,
                           cost = cost + ?4, model_millis = model_millis + ?5 WHERE id = ?1",
         (
             turn,
-            said.usage.input.cast_signed(),
-            said.usage.output.cast_signed(),
-            said.usage.cost.unwrap_or_default().cast_signed(),
-            said.millis.cast_signed(),
+            usage.input.cast_signed(),
+            usage.output.cast_signed(),
+            usage.cost.unwrap_or_default().cast_signed(),
+            millis.cast_signed(),
         ),
     )?;
-    count_agent(tx, agent, said.usage, said.millis)
+    count_agent(tx, agent, usage, millis)
 }
 
 fn count_agent(tx: &Tx<'_>, agent: AgentId, usage: Usage, millis: u64) -> Result<()> {
@@ -693,7 +695,7 @@ impl Store {
             let of = owner(tx, turn)?;
             for (at, entry) in entries.into_iter().enumerate() {
                 if let Step::ModelSaid { said, .. } = &entry.step {
-                    count(tx, turn, of.agent, said)?;
+                    count(tx, turn, of.agent, said.usage, said.millis)?;
                 }
                 tx.run(
                     "INSERT INTO steps (turn_id, n, body) VALUES (?1, ?2, ?3)",

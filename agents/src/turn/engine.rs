@@ -74,7 +74,7 @@ pub enum EngineError {
 /// What came of asking.
 enum Heard {
     Said(Said),
-    Failed { error: String, may_retry: bool, after: Option<Duration> },
+    Failed { error: String, may_retry: bool, after: Option<Duration>, usage: Usage },
     Stopped,
 }
 
@@ -236,7 +236,8 @@ impl Driver<'_> {
                     foreign: behind.foreign,
                 }))
             }
-            Heard::Failed { error, .. } => {
+            Heard::Failed { error, usage, .. } => {
+                self.store.count_model(self.agent, usage, 0).await?;
                 tracing::warn!(turn = %self.turn, error, "a long history could not be summarised");
                 Ok(None)
             }
@@ -286,7 +287,8 @@ impl Driver<'_> {
         if let Some(why) = self.over_budget().await? {
             // Recorded as a failure to ask, so that calls and answers so far stay what they are.
             let asked = Step::ModelAsked { round };
-            let failed = Step::ModelFailed { round, error: why, retry_at: None };
+            let failed =
+                Step::ModelFailed { round, error: why, retry_at: None, usage: Usage::default() };
             return Ok(Some(Batch { steps: vec![asked, failed], ..Batch::default() }));
         }
         if !self.append(log, turn, Batch::of(Step::ModelAsked { round })).await? {
@@ -317,14 +319,14 @@ impl Driver<'_> {
             Heard::Said(said) => Some(Batch::of(Step::ModelSaid { round, said })),
             // Who stopped it has said so in the log; the loop looks there.
             Heard::Stopped => None,
-            Heard::Failed { error, may_retry, after } => {
+            Heard::Failed { error, may_retry, after, usage } => {
                 let again = may_retry && turn.attempts() < self.mind.limits.model_attempts;
                 let now = self.store.clock().now();
                 let random = getrandom::u64().unwrap_or(u64::MAX / 2);
                 let retry_at = MODEL_RETRIES.next(turn.attempts(), now, random).filter(|_| again);
                 let asked = after.and_then(|after| now.checked_add(after).ok());
                 let retry_at = retry_at.map(|at| asked.map_or(at, |asked| at.max(asked)));
-                Some(Batch::of(Step::ModelFailed { round, error, retry_at }))
+                Some(Batch::of(Step::ModelFailed { round, error, retry_at, usage }))
             }
         })
     }
@@ -361,6 +363,7 @@ impl Driver<'_> {
                         may_retry: error.may_retry(),
                         after: error.retry_after(),
                         error: error.to_string(),
+                        usage: said.usage,
                     };
                 }
             }

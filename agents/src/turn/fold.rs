@@ -254,7 +254,8 @@ impl Turn {
                 let calls = calls.collect();
                 self.rounds.push(Round { said: said.clone(), calls });
             }
-            Step::ModelFailed { round, error, retry_at } => {
+            Step::ModelFailed { round, error, retry_at, usage } => {
+                self.usage += *usage;
                 self.expects(*round)?;
                 self.asking.as_mut()?.failed = Some(*retry_at);
                 if retry_at.is_none() && self.stop.is_none() {

@@ -33,8 +33,14 @@ pub enum Step {
     ModelAsked { round: u32 },
     /// The model answered.
     ModelSaid { round: u32, said: Said },
-    /// It did not, and is asked again at a time or, without one, not any more.
-    ModelFailed { round: u32, error: String, retry_at: Option<Timestamp> },
+    /// It did not, and is asked again at a time or, without one, not any more. What it used counts.
+    ModelFailed {
+        round: u32,
+        error: String,
+        retry_at: Option<Timestamp>,
+        #[serde(default)]
+        usage: Usage,
+    },
     /// A person must decide about a call.
     ApprovalAsked { call: CallId, approval: ApprovalId, why: String, expires_at: Timestamp },
     /// A person decided, or nobody did in time.

@@ -44,6 +44,9 @@ pub enum ErrorKind {
     /// The provider is there and has no capacity.
     #[error("the provider is overloaded{}", again(.retry_after))]
     Overloaded { retry_after: Option<Duration> },
+    /// As many answers as `at_once` allows are running, and none ended in time.
+    #[error("all places of this provider are taken; try again later, or raise at_once")]
+    Busy,
     /// The account may not spend more. Waiting does not help.
     #[error(
         "the account has no credit or its spending limit is reached; add credit or raise the limit at the provider"
@@ -93,6 +96,7 @@ impl ErrorKind {
             | Self::Stalled { .. }
             | Self::RateLimited { .. }
             | Self::Overloaded { .. }
+            | Self::Busy
             | Self::Server { .. }
             | Self::HalfClosed => true,
             Self::NoCredit
