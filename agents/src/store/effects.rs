@@ -13,7 +13,7 @@ use crate::{
     agent::{AgentMessage, Effect, Event, TaskEnd, TaskReport, TellTarget},
     gate::{self, Actor, Answered, Decision, Recipient, SendRules, Why},
     mail::{Draft, Trust, Verdict},
-    turn::{Cause, TurnRequest},
+    turn::{Cause, Foreign, TurnRequest},
 };
 
 /// Messages between agents that led to one another; beyond this they are taken for a loop.
@@ -32,12 +32,14 @@ pub(super) struct Terms {
     pub send: SendRules,
     /// The least trusted person behind it, where that is not the author of the mail answered.
     pub trust: Option<Trust>,
+    /// The foreign text that was before the model that wrote it.
+    pub foreign: Vec<Foreign>,
 }
 
 impl Terms {
     /// Those of an actor with no further rules.
     pub fn of(actor: Actor) -> Self {
-        Self { actor, hold: None, send: SendRules::default(), trust: None }
+        Self { actor, hold: None, send: SendRules::default(), trust: None, foreign: Vec::new() }
     }
 }
 
@@ -400,6 +402,9 @@ fn post(
         "UPDATE conversations SET last_message_at = ?2 WHERE id = ?1",
         (letter.conversation, tx.now),
     )?;
+    if !terms.foreign.is_empty() {
+        steps::taint(tx, message, &terms.foreign)?;
+    }
     match decision {
         Decision::Allow => outbox::release(tx, message, automatic)?,
         Decision::Hold(_) => {

@@ -5,8 +5,8 @@
 
 use super::{BlobHash, Result, Store, StoreError, handle, timestamp};
 use crate::{
-    ApprovalId, ConversationId, DeliveryId, EventId, InstanceId, MessageId, OutboxId,
-    mail::Attachment,
+    ApprovalId, ConversationId, DeliveryId, EventId, InstanceId, MessageId, OutboxId, TaskId,
+    mail::Attachment, turn::Foreign,
 };
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -128,7 +128,7 @@ pub struct OutboxItem {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PendingReview {
     pub id: ApprovalId,
-    /// `draft` wants to leave; `message` wants in.
+    /// `draft` wants to leave; `message` wants in; `tool` wants to be called.
     pub kind: String,
     pub agent: String,
     pub conversation: ConversationId,
@@ -137,7 +137,21 @@ pub struct PendingReview {
     pub author: String,
     pub text: String,
     pub why: String,
+    /// The call, if it is one.
+    pub call: Option<PendingCall>,
+    /// Text nobody vouches for that was before the model.
+    pub foreign: Vec<Foreign>,
     pub created_at: Timestamp,
+}
+
+/// A call that waits for a person: exactly what will happen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PendingCall {
+    pub turn: TaskId,
+    pub tool: String,
+    /// In canonical JSON.
+    pub arguments: String,
+    pub expires_at: Timestamp,
 }
 
 /// An agent with its numbers.
@@ -262,13 +276,27 @@ impl Store {
         self.read_async(move |conn| {
             let mut query = conn.prepare_cached(
                 "SELECT p.id, p.kind, a.name, p.conversation_id, p.message_id, c.subject, m.author,
-                        m.text, p.why, p.created_at
+                        m.text, p.why, p.created_at, p.turn_id, p.tool, p.arguments, p.expires_at,
+                        coalesce(t.foreign_text, p.foreign_text)
                  FROM approvals p JOIN conversations c ON c.id = p.conversation_id
                  JOIN agents a ON a.id = c.agent_id JOIN messages m ON m.id = p.message_id
+                 LEFT JOIN tainted t ON t.message_id = p.message_id
                  WHERE p.state = 'pending' AND (?1 IS NULL OR p.conversation_id = ?1)
                  ORDER BY p.id LIMIT ?2",
             )?;
             let rows = query.query_map((conversation, limit.clamp(1, PAGE_MAX)), |row| {
+                let (turn, expires_at): (Option<TaskId>, Option<i64>) =
+                    (row.get(10)?, row.get(13)?);
+                let foreign: String = row.get(14)?;
+                let call = match turn.zip(expires_at) {
+                    Some((turn, expires_at)) => Some(PendingCall {
+                        turn,
+                        tool: row.get(11)?,
+                        arguments: row.get(12)?,
+                        expires_at: timestamp(expires_at),
+                    }),
+                    None => None,
+                };
                 Ok(PendingReview {
                     id: row.get(0)?,
                     kind: row.get(1)?,
@@ -279,6 +307,8 @@ impl Store {
                     author: row.get(6)?,
                     text: row.get(7)?,
                     why: row.get(8)?,
+                    call,
+                    foreign: serde_json::from_str(&foreign).unwrap_or_default(),
                     created_at: timestamp(row.get(9)?),
                 })
             })?;

@@ -36,7 +36,7 @@ pub use blobs::{BlobHash, INLINE_LIMIT, StagedBlob};
 pub use handle::{DeadLetter, Failure, HandleOutcome, PendingEvent, Queued};
 pub use history::{
     AgentSummary, ConversationEntry, ConversationPage, ConversationSummary, DeliverySummary,
-    EntryDelivery, EntryMail, OutboxItem, PendingReview, RawMail,
+    EntryDelivery, EntryMail, OutboxItem, PendingCall, PendingReview, RawMail,
 };
 pub use memory::{Fact, MEMORY_MAX};
 pub use outbox::{Claimed, DeliveryOutcome, OutgoingMail, RenderedPart};

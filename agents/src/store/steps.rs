@@ -13,7 +13,7 @@ use super::{
 use crate::{
     AgentId, ApprovalId, ConversationId, InstanceId, MessageId, TaskId,
     agent::Effect,
-    gate::Actor,
+    gate::{Actor, foreign_text},
     model::Usage,
     turn::{
         AgentAnswer, TurnRequest,
@@ -183,9 +183,10 @@ fn append(
     let approval = effects::rules_of(rules, of.agent)?.approval;
     let terms = Terms {
         actor: Actor::Agent { approval },
-        hold: terms.hold,
+        hold: foreign_text(&terms.foreign),
         send: terms.send,
         trust: terms.trust,
+        foreign: terms.foreign,
     };
     let mut entries = Vec::with_capacity(steps.len() + holds.len());
     let mut at = seen;
@@ -417,6 +418,16 @@ pub(super) enum Verdict {
     Rejected { reason: String },
 }
 
+/// Marks a message that was written with foreign text before the model.
+pub(super) fn taint(tx: &Tx<'_>, message: MessageId, foreign: &[Foreign]) -> Result<()> {
+    tx.run(
+        "INSERT INTO tainted (message_id, foreign_text) VALUES (?1, ?2)
+         ON CONFLICT (message_id) DO NOTHING",
+        (message, serde_json::to_string(foreign)?),
+    )?;
+    Ok(())
+}
+
 /// Ends a turn: what it says leaves through the gate, what failed goes before a person, and the next
 /// turn of the conversation may begin.
 fn finish(
@@ -523,10 +534,10 @@ fn answer(
     };
     // What another agent says may come from anywhere: only what it was asked is known.
     let name = &effects::rules_of(rules, of.agent)?.name;
-    let foreign = if terms.hold.is_some() {
-        vec![Foreign::new(ForeignKind::Agent, format!("the agent {name}"), &text)]
-    } else {
+    let foreign = if terms.foreign.is_empty() {
         Vec::new()
+    } else {
+        vec![Foreign::new(ForeignKind::Agent, format!("the agent {name}"), &text)]
     };
     let reply =
         AgentAnswer { turn: question.turn, call: question.call.clone(), answer: text, ok, foreign };
@@ -662,6 +673,18 @@ impl Store {
             let terms = Terms::of(Actor::Agent { approval: crate::gate::Approval::All });
             let mut outcome = Outcome::Failed { why };
             finish(tx, &rules, &terms, turn, &of, &[], &mut outcome)
+        })
+        .await
+    }
+
+    /// Records that the correspondent spoke while a turn's answer was being given, and what they heard of it. The
+    /// turn ends; calls under way end as they do.
+    pub async fn interrupt_turn(&self, turn: TaskId, heard: String) -> Result<()> {
+        self.write(Lane::Turn, move |tx| {
+            owner(tx, turn)?;
+            add_outside(tx, turn, Step::Interrupted { heard })?;
+            tx.run("UPDATE turns SET cancelled = 1 WHERE id = ?1", (turn,))?;
+            Ok(())
         })
         .await
     }

@@ -13,7 +13,7 @@ use crate::{
     store::BlobHash,
     turn::{
         material::{Layer, Material, Piece, Summary},
-        step::Foreign,
+        step::{Foreign, ForeignKind},
     },
 };
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
@@ -48,7 +48,7 @@ const VISIBLE: &str = "(c.id = :here OR c.instance_id = :instance AND (
 const PIECE: &str = "m.id, m.conversation_id, m.channel, m.role, m.author, l.from_name,
     coalesce(l.subject, o.subject, c.subject), m.text, l.layers, l.flags, m.status, m.status_why, l.verdict,
     (SELECT k.trust FROM handles h JOIN contacts k ON k.id = h.contact_id WHERE h.id = m.handle_id),
-    m.created_at
+    m.created_at, (SELECT foreign_text FROM tainted t WHERE t.message_id = m.id)
     FROM messages m JOIN conversations c ON c.id = m.conversation_id
     LEFT JOIN mails l ON l.message_id = m.id LEFT JOIN outbox o ON o.message_id = m.id";
 
@@ -60,6 +60,7 @@ fn piece(row: &Row<'_>) -> rusqlite::Result<Piece> {
         ("admitted", Some(trust)) => Trust::parse(&trust).unwrap_or(Trust::Unproven),
         _ => Trust::Unproven,
     };
+    let tainted: Option<String> = row.get(15)?;
     let flags: Vec<String> =
         flags.and_then(|flags| serde_json::from_str(&flags).ok()).unwrap_or_default();
     Ok(Piece {
@@ -81,9 +82,17 @@ fn piece(row: &Row<'_>) -> rusqlite::Result<Piece> {
         verdict: row.get(12)?,
         trust,
         attachments: Vec::new(),
+        // What cannot be read is no reason to take it for ours.
+        foreign: tainted
+            .map(|foreign| serde_json::from_str(&foreign).unwrap_or_else(|_| unread()))
+            .unwrap_or_default(),
         heard: None,
         at: timestamp(row.get(14)?),
     })
+}
+
+fn unread() -> Vec<Foreign> {
+    vec![Foreign::new(ForeignKind::Service, "an earlier turn", "")]
 }
 
 /// Messages with their attachments.

@@ -222,6 +222,12 @@ fn message(text: &mut String, piece: &Piece, detail: Detail, found: &mut Found) 
     let number = format!("message {}", piece.id);
     let at = time(piece.at);
     if piece.role == "agent" {
+        // What was foreign may speak through what we made of it.
+        for foreign in &piece.foreign {
+            if !found.foreign.contains(foreign) {
+                found.foreign.push(foreign.clone());
+            }
+        }
         let mut head = vec![number.as_str(), channel(&piece.channel), &at, "you wrote"];
         let why;
         match piece.status.as_str() {

@@ -6,7 +6,7 @@
 
 use super::{
     Cause, Mind, StepLog, TurnRequest, TurnSink,
-    context::{self, Composed, Frame},
+    context::{self, Composed, Frame, Window},
     fold::{Action, CallState, IllegalStep, Turn, WaitsFor},
     log::{Batch, Hold, LogError, TurnTerms},
     material::{Material, Summary},
@@ -146,7 +146,7 @@ impl Driver<'_> {
             batch.terms = TurnTerms {
                 send: self.mind.send.clone(),
                 trust: Some(turn.trust()),
-                hold: gate::foreign_text(&turn.foreign()),
+                foreign: turn.foreign(),
             };
         }
         loop {
@@ -201,7 +201,15 @@ impl Driver<'_> {
             agent: self.agent_name,
             instructions: &self.mind.instructions,
             request: self.request,
-            window: self.mind.window,
+            // A third of what the model takes is left to instructions and tools, another to the turn itself.
+            window: Window {
+                tail_tokens: self
+                    .mind
+                    .window
+                    .tail_tokens
+                    .min(self.mind.model.capabilities().context / 3),
+                ..self.mind.window
+            },
             started_at,
         }
     }
@@ -450,7 +458,7 @@ impl Driver<'_> {
         if spec.background {
             let payload = json!({
                 "tool": spec.name, "arguments": arguments, "request": self.request,
-                "trust": turn.trust(),
+                "trust": turn.trust(), "foreign": turn.foreign(),
             });
             let effect = Effect::StartTask {
                 name: format!("tool:{}", spec.name),

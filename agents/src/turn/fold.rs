@@ -308,14 +308,21 @@ impl Turn {
                 (!call.state.is_ended()).then_some(())?;
                 call.state = CallState::Ended(result.clone());
             }
-            Step::Cancelled { why } => self.stop = Some(Stop::Cancelled(why.clone())),
-            Step::Interrupted { .. } => self.stop = Some(Stop::Interrupted),
-            Step::TimedOut => self.stop = Some(Stop::TimedOut),
+            Step::Cancelled { why } => self.stop_for(Stop::Cancelled(why.clone()))?,
+            Step::Interrupted { .. } => self.stop_for(Stop::Interrupted)?,
+            Step::TimedOut => self.stop_for(Stop::TimedOut)?,
             Step::Finished { outcome } => {
                 self.open_calls().next().is_none().then_some(())?;
                 self.outcome = Some(outcome.clone());
             }
         }
+        Some(())
+    }
+
+    /// The first reason to stop is the one that counts.
+    fn stop_for(&mut self, why: Stop) -> Option<()> {
+        self.stop.is_none().then_some(())?;
+        self.stop = Some(why);
         Some(())
     }
 

@@ -8,7 +8,7 @@ use super::step::{CallId, Entry, Foreign, Step};
 use crate::{
     TaskId,
     agent::Effect,
-    gate::{SendRules, Why},
+    gate::SendRules,
     mail::Trust,
     store::{Appended, Store, StoreError},
 };
@@ -51,8 +51,8 @@ pub struct TurnTerms {
     pub send: SendRules,
     /// The least trusted person before the model.
     pub trust: Option<Trust>,
-    /// Why mail to anybody but the conversation's members is held.
-    pub hold: Option<Why>,
+    /// The foreign text before the model, for which mail to anybody but the conversation's members is held.
+    pub foreign: Vec<Foreign>,
 }
 
 impl Batch {

@@ -61,6 +61,8 @@ pub struct Piece {
     pub verdict: Option<String>,
     pub trust: Trust,
     pub attachments: Vec<Attachment>,
+    /// The foreign text that was before the model when it wrote this.
+    pub foreign: Vec<Foreign>,
     /// How much of it was heard, in octets, if it was spoken.
     pub heard: Option<usize>,
     pub at: Timestamp,

@@ -1,5 +1,6 @@
 //! Every way a call can end, approvals, and turns that wait.
 
+use crate::desk::soon;
 use crate::puppet::{
     Answer, Ledger, Office, Puppet, ends, result_of, says, shop, unreviewed, words,
 };
@@ -248,6 +249,7 @@ async fn an_approval_expires_after_seven_days() {
     office.desk.advance(60);
     let late = office.desk.store.approve(approval, "eve".into(), None).await.unwrap_err();
     assert!(matches!(late, StoreError::Conflict(_)), "{late}");
+    soon("it ends", async || office.turns(conversation).await[0].ended_at.is_some()).await;
     let turn = office.rest(conversation).await;
     assert_eq!(office.ends(&turn).await, [CallEnd::Done, CallEnd::Expired]);
     assert!(ledger.entries().is_empty());
@@ -313,7 +315,7 @@ async fn a_turn_that_waits_for_days_blocks_nobody_else_and_keeps_its_own_in_orde
     let pending = office.desk.store.pending_reviews(Some(anns), 5).await.unwrap();
     let tool = pending.iter().find(|review| review.kind == "tool").unwrap();
     office.desk.store.approve(tool.id, "eve".into(), None).await.unwrap();
-    crate::desk::soon("both of Ann's turns end", async || {
+    soon("both of Ann's turns end", async || {
         office.turns(anns).await.iter().all(|turn| turn.ended_at.is_some())
     })
     .await;
@@ -333,8 +335,7 @@ async fn a_model_that_fails_is_asked_again_and_then_a_person_is() {
         let turn = office.rest(conversation).await;
         assert_eq!((turn.waits_for.as_str(), office.model.times_asked()), ("retry", attempts));
         office.desk.advance(600);
-        crate::desk::soon("it is asked again", async || office.model.times_asked() > attempts)
-            .await;
+        soon("it is asked again", async || office.model.times_asked() > attempts).await;
     }
     let turn = office.rest(conversation).await;
     assert_eq!(turn.state, "failed");
@@ -358,7 +359,7 @@ async fn a_silent_model_is_ended_by_the_clock() {
     let mut office = Office::new(Puppet::new(|_, _| Answer::Nothing), Tools::new()).await;
     office.start().await;
     let (_, conversation) = office.mail("ann@a.test", "Hello?").await;
-    crate::desk::soon("it is asked", async || office.model.times_asked() == 1).await;
+    soon("it is asked", async || office.model.times_asked() == 1).await;
     office.desk.advance(601);
     let turn = office.rest(conversation).await;
     assert_eq!(turn.state, "failed");

@@ -114,7 +114,7 @@ async fn a_long_conversation_is_summarised_and_nothing_is_deleted() {
     });
     let window = Window { head: 2, tail_tokens: 400, tail_least: 2, summarise_over: 600 };
     let options = AssistantOptions { window, ..AssistantOptions::default() };
-    let mut office = Office::with(model, Tools::new(), options, |rules| unreviewed(rules)).await;
+    let mut office = Office::with(model, Tools::new(), options, unreviewed).await;
     office.desk.rules.limits.auto_per_conversation = 1_000;
     office.desk.rules.limits.auto_per_correspondent = 1_000;
     office.desk.store.set_rules(office.desk.rules.clone());

@@ -6,6 +6,7 @@
 #[allow(dead_code, reason = "shared with the other binary, which uses more of it")]
 mod desk;
 
+mod builtin;
 mod calls;
 mod cuts;
 mod history;

@@ -36,6 +36,7 @@ struct Background {
     arguments: Value,
     request: TurnRequest,
     trust: Trust,
+    foreign: Vec<Foreign>,
 }
 
 /// What it returned.
@@ -147,7 +148,9 @@ impl Agent for Assistant {
         let (request, report_of) = match &report.end {
             TaskEnd::Done { result } => {
                 let request = TurnRequest::deserialize(&result["request"])?;
-                (request, Report::deserialize(&result["output"])?)
+                let mut report = Report::deserialize(&result["output"])?;
+                report.foreign.extend(Vec::<Foreign>::deserialize(&result["foreign"])?);
+                (request, report)
             }
             // Nobody knows what happened: a person was told by the end of the task itself.
             TaskEnd::Failed { .. } | TaskEnd::Cancelled | TaskEnd::Uncertain { .. } => {
@@ -208,7 +211,7 @@ impl Agent for Assistant {
                     }
                 })
                 .await?;
-            Ok(json!({ "request": work.request, "output": output }))
+            Ok(json!({ "request": work.request, "output": output, "foreign": work.foreign }))
         })
     }
 }

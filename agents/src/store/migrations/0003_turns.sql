@@ -60,6 +60,13 @@ CREATE TABLE summaries (
 ) STRICT;
 CREATE INDEX summaries_by_conversation ON summaries(conversation_id, to_message);
 
+-- What we wrote with foreign text before the model, which may speak through it: a JSON array of that
+-- text. Later turns read such a message as foreign, too.
+CREATE TABLE tainted (
+    message_id   INTEGER PRIMARY KEY REFERENCES messages(id),
+    foreign_text TEXT NOT NULL
+) STRICT;
+
 -- What a conversation was classified as.
 CREATE TABLE labels (
     conversation_id INTEGER NOT NULL REFERENCES conversations(id),
