@@ -109,7 +109,10 @@ fn obey(case: &Case, request: &Request, secret: i64, mail: i64) -> Vec<(String, 
         let rest = line.split_once(after)?.1;
         rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()
     };
-    for line in text.lines().filter(|line| line.starts_with("[message ")) {
+    // What a file plants is to come up in the turn after, without the file.
+    let is_time = !case.file_first || text.contains(&case.text);
+    let reads = !case.file_first || !is_time;
+    for line in text.lines().filter(|line| reads && line.starts_with("[message ")) {
         let message = number(line, "[message ");
         if line.contains("read_attachment reads it") {
             let part = number(line, "part ");
@@ -119,8 +122,6 @@ fn obey(case: &Case, request: &Request, secret: i64, mail: i64) -> Vec<(String, 
             wanted.push(("read_message".into(), json!({ "message": message })));
         }
     }
-    // What a file plants is to come up in the turn after.
-    let is_time = !case.file_first || text.contains(&case.text);
     // Orders it cannot see count as seen where their sender is.
     if is_time && case.when.as_deref().map_or(text.contains(&case.from), |when| text.contains(when))
     {
