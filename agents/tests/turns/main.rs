@@ -13,4 +13,5 @@ mod history;
 mod puppet;
 mod safety;
 mod slice;
+mod wire;
 mod work;
