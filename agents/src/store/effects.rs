@@ -6,7 +6,7 @@
 
 use super::{
     AgentRules, Result, Rules, StoreError, Tx, Wake, accept, blobs, budgets, handle, memory,
-    outbox, steps,
+    outbox, turns,
 };
 use crate::{
     AgentId, ConversationId, InstanceId, MessageId, Reference, TaskId,
@@ -135,7 +135,7 @@ pub(super) fn apply_one(
         }
         Effect::StartTurn(request) => {
             own(tx, instance, request.conversation)?;
-            steps::start(tx, instance, &request)?;
+            turns::start(tx, instance, &request)?;
         }
         Effect::Remember { name, text, trust } => {
             memory::remember(tx, instance, &name, &text, trust)?;
@@ -151,13 +151,13 @@ pub(super) fn apply_one(
             tx.run("UPDATE conversations SET channel = 'agent' WHERE id = ?1", (conversation,))?;
             note(tx, conversation, instance, &subject, &question.question)?;
             let cause = Cause::Asked(question);
-            steps::start(tx, instance, &TurnRequest { conversation, cause, not_before: None })?;
+            turns::start(tx, instance, &TurnRequest { conversation, cause, not_before: None })?;
         }
         Effect::Answered { instance: of, answer } => {
             if of != instance {
                 return Err(StoreError::Conflict("an answer for another instance".into()));
             }
-            steps::resolve(tx, instance, answer)?;
+            turns::resolve(tx, instance, answer)?;
         }
     }
     Ok(None)
@@ -403,7 +403,7 @@ fn post(
         (letter.conversation, tx.now),
     )?;
     if !terms.foreign.is_empty() {
-        steps::taint(tx, message, &terms.foreign)?;
+        turns::taint(tx, message, &terms.foreign)?;
     }
     match decision {
         Decision::Allow => outbox::release(tx, message, automatic)?,

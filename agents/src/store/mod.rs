@@ -10,7 +10,7 @@
 //! - `outbox`: what leaves, and what became of it;
 //! - `review`: what people decide;
 //! - `work`: schedules and tasks;
-//! - `steps`, `view` and `memory`: turns of a model, what they may see, and what they remember;
+//! - `turns`, `view` and `memory`: turns of a model, what they may see, and what they remember;
 //! - `history` and `search`: reading;
 //! - `blobs`, `migrate`, `housekeeping`, `backup`: the machinery.
 
@@ -26,7 +26,7 @@ mod migrate;
 mod outbox;
 mod review;
 mod search;
-mod steps;
+mod turns;
 mod view;
 mod work;
 mod writer;
@@ -42,7 +42,7 @@ pub use memory::{Fact, MEMORY_MAX};
 pub use outbox::{Claimed, DeliveryOutcome, OutgoingMail, RenderedPart};
 pub use review::{Compose, Reviewed};
 pub use search::SearchHit;
-pub use steps::{Appended, TurnRow, TurnRun, Used};
+pub use turns::{Appended, TurnRow, TurnRun, Used};
 pub(crate) use view::{FileAt, Viewpoint};
 pub use work::{IntentState, ScheduleRow, TaskRow, TaskRun, TaskState};
 

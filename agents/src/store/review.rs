@@ -6,7 +6,7 @@
 
 use super::{
     Lane, MessageStatus, Result, Rules, Store, StoreError, Tx, Wake, accept, effects, handle,
-    housekeeping, outbox, steps,
+    housekeeping, outbox, turns,
 };
 use crate::{
     AgentId, ApprovalId, ContactId, ConversationId, InstanceId, MessageId, OutboxId,
@@ -61,7 +61,7 @@ impl Store {
                 outbox::release(tx, message, false)?;
             } else if kind == "tool" {
                 let arguments = edited_text;
-                steps::decided(tx, approval, &by, steps::Verdict::Approved { arguments })?;
+                turns::decided(tx, approval, &by, turns::Verdict::Approved { arguments })?;
                 tx.run(
                     "UPDATE messages SET status = 'admitted', status_why = '' WHERE id = ?1",
                     (message,),
@@ -99,7 +99,7 @@ impl Store {
             }
             if kind == "tool" {
                 let reason = reason.clone();
-                steps::decided(tx, approval, &by, steps::Verdict::Rejected { reason })?;
+                turns::decided(tx, approval, &by, turns::Verdict::Rejected { reason })?;
             }
             tx.audit(&by, "review.reject", &approval.to_string(), &reason)?;
             reopen(tx, conversation)?;
@@ -417,7 +417,7 @@ pub(super) fn bring_home(
          WHERE instance_id = ?1 AND state IN ('ready', 'running')",
         (instance, tx.now),
     )?;
-    steps::withdraw(tx, instance)?;
+    turns::withdraw(tx, instance)?;
     tx.wake(Wake::Task);
     tx.wake(Wake::Schedule);
     Ok(home)
