@@ -284,7 +284,9 @@ async fn another_conversation_of_the_same_person_comes_along_with_channel_and_ti
 
 #[tokio::test]
 async fn an_unproven_writer_is_marked_and_sees_nothing_but_their_own() {
-    let office = office(searches("tulip")).await;
+    let options = AssistantOptions { answers_unproven: true, ..AssistantOptions::default() };
+    let mut office = Office::with(searches("tulip"), Tools::new(), options, unreviewed).await;
+    office.start().await;
     let (_, anns) = office.mail("ann@a.test", "My word is tulip.").await;
     office.rest(anns).await;
     let claimed = office
@@ -306,6 +308,21 @@ async fn an_unproven_writer_is_marked_and_sees_nothing_but_their_own() {
         .query_row("SELECT state FROM outbox ORDER BY id DESC LIMIT 1", (), |row| row.get(0))
         .unwrap();
     assert_eq!(state, "held");
+}
+
+#[tokio::test]
+async fn unproven_mail_is_not_before_the_model_until_a_person_admits_it() {
+    let office = office(Puppet::new(|_, _| says("Hello."))).await;
+    let mail = office.desk.mail(office.support, "new@n.test", "Hi").verdict(Verdict::Unverified);
+    let (_, conversation, _) = office.desk.deliver(mail).await;
+    office.desk.quiet().await;
+    assert!(office.turns(conversation).await.is_empty() && office.model.times_asked() == 0);
+    let pending = office.desk.store.pending_reviews(Some(conversation), 5).await.unwrap();
+    assert_eq!(pending[0].kind, "message");
+    office.desk.store.approve(pending[0].id, "eve".into(), None).await.unwrap();
+    office.desk.quiet().await;
+    assert_eq!(office.rest(conversation).await.outcome, "answered");
+    assert!(office.model.last_told().contains("sender known to us"));
 }
 
 #[tokio::test]

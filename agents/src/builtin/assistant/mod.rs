@@ -1,6 +1,7 @@
 //! The assistant: a model with tools, on whatever channel it is reached.
 //!
-//! A mail starts a turn; what the turn says last leaves through the gate. What the model cannot do, because it
+//! A mail starts a turn; what the turn says last leaves through the gate. Mail of unproven senders is not before
+//! the model until a person admits it. What the model cannot do, because it
 //! fails, because its budget is used up, or because it says so, goes before a person with the reason.
 
 mod options;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 pub struct Assistant {
     mind: Arc<Mind>,
     working_hours: Option<WorkingHours>,
+    answers_unproven: bool,
 }
 
 /// What an assistant keeps of a task it began.
@@ -74,7 +76,11 @@ impl Assistant {
         mind.budget = options.budget;
         mind.limits = options.limits;
         mind.window = options.window;
-        Ok(Self { mind: Arc::new(mind), working_hours: options.working_hours })
+        Ok(Self {
+            mind: Arc::new(mind),
+            working_hours: options.working_hours,
+            answers_unproven: options.answers_unproven,
+        })
     }
 
     /// The same with the bytes of received attachments within reach.
@@ -100,6 +106,10 @@ impl Agent for Assistant {
     fn on_email(&self, cx: &mut Context<'_, Memory>, mail: &Mail) -> Result<(), HandlerError> {
         if let Some(why) = &mail.automatic {
             cx.note(format!("Not answered, because it is automatic: {why}."));
+            return Ok(());
+        }
+        // Such mail is before a person already, and comes here again if they admit it.
+        if mail.trust == Trust::Unproven && !self.answers_unproven {
             return Ok(());
         }
         self.start(cx, mail.conversation, Cause::Mail { message: mail.id });

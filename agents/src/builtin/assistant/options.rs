@@ -25,6 +25,9 @@ pub struct AssistantOptions {
     pub budget: DailyBudget,
     pub limits: Limits,
     pub window: Window,
+    /// Whether it takes turns about mail whose sender is not proven, before a person has admitted it. What it
+    /// writes and does then is held, so this prepares drafts for whoever reviews.
+    pub answers_unproven: bool,
     /// When it answers; at other times what comes waits. `None`: always.
     pub working_hours: Option<WorkingHours>,
 }
@@ -40,6 +43,7 @@ impl Default for AssistantOptions {
             budget: DailyBudget::default(),
             limits: Limits::default(),
             window: Window::default(),
+            answers_unproven: false,
             working_hours: None,
         }
     }
