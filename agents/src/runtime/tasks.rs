@@ -50,6 +50,11 @@ pub struct TaskContext {
 struct UncertainCall(String);
 
 impl TaskContext {
+    /// For tools that run as tasks.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Keeps what is known so far. If the task runs again it finds it in [`crate::Task::checkpoint`].
     pub async fn checkpoint(&self, value: Value) -> Result<(), HandlerError> {
         Ok(self.store.checkpoint_task(self.task, value).await?)
