@@ -122,6 +122,11 @@ async fn with_json_the_answer_comes_out_as_it_came_in() {
         &["inbox", "get", "1", "--json"],
         &["agents", "get", "hello", "--json"],
         &["keys", "rotate", "--json"],
+        &["users", "list", "--json"],
+        &["users", "create", "ann", "--json"],
+        &["tokens", "list", "--json"],
+        &["tokens", "create", "ci", "--json"],
+        &["tokens", "delete", "1", "--json"],
         &["backup", "--to", "copy", "--json"],
         &["export", "--out", "copy", "--json"],
         &["inbox", "approve", "1", "--json"],
@@ -249,6 +254,34 @@ async fn an_attachment_that_is_not_there_is_found_before_anything_is_asked() {
     let ran = desk.run(&args).await;
     assert_eq!((ran.code, desk.asked.take().len()), (2, 0));
     assert!(ran.err.starts_with("error: cannot read none: "), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn users_are_found_by_name_and_links_are_printed() {
+    let page = json!({
+        "items": [{ "id": 7, "name": "ann", "role": "owner" }], "next": null,
+        "name": "ann", "link": "http://127.0.0.1:8080/signin#secret", "secret": "fd_secret",
+    });
+    let desk = Desk::answering(200, page);
+    for args in [&["users", "link"][..], &["users", "link", "Ann"], &["users", "link", "7"]] {
+        let ran = desk.run(args).await;
+        let asked: Vec<String> = desk.asked.take().into_iter().map(|(line, _)| line).collect();
+        assert_eq!(asked, ["GET /api/v1/users", "POST /api/v1/users/7/link"]);
+        assert!(ran.out.ends_with("  http://127.0.0.1:8080/signin#secret\n"), "{}", ran.out);
+    }
+    let ran = desk.run(&["users", "delete", "bob"]).await;
+    assert_eq!((ran.code, desk.asked.take().len()), (1, 1));
+    assert!(ran.err.contains("there is no user \"bob\""), "{}", ran.err);
+    let args = ["users", "create", "bob", "--role", "viewer", "--agents", "hello,help"];
+    desk.run(&args).await;
+    let (line, body) = desk.asked.take().remove(0);
+    assert_eq!(line, "POST /api/v1/users");
+    let expected =
+        json!({ "name": "bob", "role": "viewer", "agents": ["hello", "help"], "email": null });
+    assert_eq!(body, expected);
+    let ran = desk.run(&["tokens", "create", "ci", "--scope", "read,send"]).await;
+    assert_eq!(desk.asked.take()[0].1["scopes"], json!(["read", "send"]));
+    assert!(ran.out.ends_with("  fd_secret\n"), "{}", ran.out);
 }
 
 #[tokio::test]

@@ -5,13 +5,13 @@
 mod support;
 
 use frontdesk_agents::{
-    Agent, Context, HandlerError,
+    Agent, Context, Draft, HandlerError, Mail,
     live::{Reply, Turn},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use support::{
-    Caller, Desk, Setup,
+    Caller, Desk, Letter, Setup,
     caller::{Engines, engines},
     until,
 };
@@ -34,8 +34,24 @@ impl Agent for Clerk {
                 cx.hang_up(Some("Goodbye.".into()));
                 return Ok(Reply::silent());
             }
+            "I am Ann. What did I say" => {
+                format!(
+                    "There were {} before.",
+                    cx.history(50).iter().filter(|s| s.role == "human").count()
+                )
+            }
             other => format!("You said: {other}."),
         }))
+    }
+
+    fn on_email(&self, cx: &mut Context<'_, Asked>, mail: &Mail) -> Result<(), HandlerError> {
+        if mail.text.contains("What did I say") {
+            let called =
+                cx.history(50).into_iter().filter(|s| s.channel == "call" && s.role == "human");
+            let said: Vec<String> = called.map(|said| said.text).collect();
+            cx.reply(Draft::text(format!("You said on the phone: {}", said.join("; "))));
+        }
+        Ok(())
     }
 }
 
@@ -231,4 +247,81 @@ async fn a_page_of_another_origin_opens_no_call() {
     let refused = tokio_tungstenite::connect_async(request).await.unwrap_err();
     assert!(refused.to_string().contains("403"), "{refused}");
     desk.stop().await;
+}
+
+/// The link of a contact, as a mail would bring it.
+async fn link_for(desk: &Desk, contact: &str) -> String {
+    let link = desk.api.post("/agents/clerk/links", json!({ "contact": contact })).await;
+    let url = link["url"].as_str().unwrap();
+    format!("?{}", url.split_once('?').unwrap().1)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_a_call_and_a_mail_of_the_same_person_are_one_history() {
+    let Some(engines) = engines() else { return };
+    let desk = desk_with(CLERK).await;
+    let mail = Letter::new("ann@localhost", "clerk@localhost", "I am Ann.").subject("Hello");
+    desk.take(&mail).await;
+    until("ann is a contact", || async {
+        let contacts = desk.api.list("/contacts").await;
+        (!contacts.is_empty()).then_some(())
+    })
+    .await;
+    let query = link_for(&desk, "ann@localhost").await;
+    let mut ann = Caller::connect(desk.http(), "clerk", &query).await;
+    ann.call().await;
+    ann.until("the greeting was heard", |c| c.status() == "listening").await;
+    ann.say(&engines.speech("Are you open on Saturday?").await);
+    ann.until("it answered", |c| c.transcript("assistant").len() == 2).await;
+    ann.until("it was heard", |c| c.status() == "listening").await;
+    ann.hang_up().await;
+
+    // A stranger who gives the same name has a history of their own.
+    let mut other = Caller::connect(desk.http(), "clerk", "").await;
+    other.call().await;
+    other.send(json!({ "type": "text_message", "text": "I am Ann. What did I say?" })).await;
+    other
+        .until("it answered", |c| c.transcript("assistant").iter().any(|t| t.contains("0 before")))
+        .await;
+    other.hang_up().await;
+
+    desk.take(&Letter::new("ann@localhost", "clerk@localhost", "What did I say?").subject("Again"))
+        .await;
+    let answer = until("the mail was answered", || async {
+        desk.captured()
+            .iter()
+            .find(|mail| mail.text().contains("on the phone"))
+            .map(|mail| mail.text())
+    })
+    .await;
+    assert!(answer.contains("are you open on saturday"), "{answer}");
+    desk.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stops_says_so_and_keeps_what_was_said() {
+    let Some(_) = engines() else { return };
+    let desk = desk_with(CLERK).await;
+    let mut caller = Caller::connect(desk.http(), "clerk", "").await;
+    caller.call().await;
+    caller.until("the greeting was heard", |c| c.status() == "listening").await;
+    let database = desk.data.join("frontdesk.db");
+    let folder = desk.keep_folder();
+    let stopping = tokio::spawn(desk.stop());
+    caller
+        .until("it says goodbye", |c| {
+            c.transcript("assistant").last().is_some_and(|text| text.contains("restarting"))
+        })
+        .await;
+    caller.pass_until_closed().await;
+    assert_eq!(u16::from(caller.closed.as_ref().unwrap().code), 1012);
+    stopping.await.unwrap();
+    let connection = rusqlite::Connection::open(database).unwrap();
+    let (reason, said): (String, i64) = connection
+        .query_row("SELECT end_reason, (SELECT count(*) FROM spoken) FROM calls", (), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .unwrap();
+    assert_eq!((reason.as_str(), said), ("server_stopped", 2));
+    drop(folder);
 }

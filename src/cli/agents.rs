@@ -1,6 +1,7 @@
 //! `frontdesk agents`
 
 use clap::Subcommand;
+use serde_json::json;
 
 use super::client::Call;
 use super::output::{Column, Output, show};
@@ -23,6 +24,17 @@ pub enum Agents {
         /// Its name
         name: String,
     },
+    /// Make a link to talk to an agent in the browser
+    Link {
+        /// Its name
+        name: String,
+        /// The contact it is for. Whoever holds it is then taken for them: send it to that address only
+        #[arg(long, value_name = "ADDRESS")]
+        contact: Option<String>,
+        /// How long it is good
+        #[arg(long, default_value_t = 24)]
+        hours: u32,
+    },
 }
 
 impl Agents {
@@ -31,6 +43,13 @@ impl Agents {
             Self::List => {
                 let page = desk.ask(Call::get(&["agents"])).await?;
                 output.list(&page, &COLUMNS, "No agents.", "frontdesk agents list")?;
+            }
+            Self::Link { name, contact, hours } => {
+                let body = json!({ "contact": contact, "hours": hours });
+                let link = desk.ask(Call::post(&["agents", &name, "links"]).body(body)).await?;
+                let sentence =
+                    format!("{} (until {})", show(&link["url"]), show(&link["expires_at"]));
+                output.done(&link, &sentence)?;
             }
             Self::Get { name } => {
                 let agent = desk.ask(Call::get(&["agents", &name])).await?;

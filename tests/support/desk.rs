@@ -49,10 +49,13 @@ pub struct Desk {
     pub data: PathBuf,
     pub api: Api,
     pub smtp: SocketAddr,
+    pub http: SocketAddr,
+    /// Lets the first owner in, once.
+    pub signin_link: Option<String>,
     pub clock: ManualClock,
     pub dns: Option<TestDns>,
     running: Option<Running>,
-    _folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
 }
 
 /// Serves a desk for `desk.test` with these agents, which knows the senders of [`zone`].
@@ -91,17 +94,24 @@ impl Desk {
         Self {
             api: Api::of(&data),
             smtp: running.smtp[0],
+            http: running.http[0],
+            signin_link: running.signin_link.clone(),
             data,
             clock,
             dns,
             running: Some(running),
-            _folder: folder,
+            folder: Arc::new(folder),
         }
     }
 
     /// The default configuration: the receptionist hello@localhost.
     pub async fn local() -> Self {
         Self::serve(Setup::default(), |desk| desk).await
+    }
+
+    /// Keeps the data after the desk is stopped, as long as this is kept.
+    pub fn keep_folder(&self) -> Arc<tempfile::TempDir> {
+        self.folder.clone()
     }
 
     /// Where HTTP is served.

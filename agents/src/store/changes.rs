@@ -46,8 +46,8 @@ pub struct AuditEntry {
 }
 
 impl Store {
-    /// Marked as changed after every commit, and when the store closes.
-    pub fn commits(&self) -> watch::Receiver<()> {
+    /// Marked as changed after every commit. True when the store is closed.
+    pub fn commits(&self) -> watch::Receiver<bool> {
         self.0.wakes.commits.subscribe()
     }
 

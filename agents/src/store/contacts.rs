@@ -10,6 +10,7 @@ use crate::{ContactId, ConversationId, HandleId, InstanceId, mail::Trust};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 /// A person, known by handles that were proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,22 +106,38 @@ impl Store {
         .await
     }
 
-    /// Refuses mail from an address, or takes it again. Answers whether that changed anything.
+    /// Refuses mail from an address (lower case), or takes it again. Answers whether that changed anything.
     pub async fn block(&self, address: String, blocked: bool, by: String) -> Result<bool> {
-        self.write(Lane::Turn, move |tx| {
-            let changed = if blocked {
-                tx.run(
-                    "INSERT OR IGNORE INTO blocked (address, created_by, created_at) VALUES (?1, ?2, ?3)",
-                    (&address, &by, tx.now),
-                )?
-            } else {
-                tx.run("DELETE FROM blocked WHERE address = ?1", (&address,))?
-            };
-            let action = if blocked { "address.block" } else { "address.unblock" };
-            tx.audit(&by, action, &address, "")?;
-            Ok(changed > 0)
-        })
-        .await
+        let named = address.clone();
+        let changed = self
+            .write(Lane::Turn, move |tx| {
+                let changed = if blocked {
+                    tx.run(
+                        "INSERT OR IGNORE INTO blocked (address, created_by, created_at)
+                         VALUES (?1, ?2, ?3)",
+                        (&named, &by, tx.now),
+                    )?
+                } else {
+                    tx.run("DELETE FROM blocked WHERE address = ?1", (&named,))?
+                };
+                let action = if blocked { "address.block" } else { "address.unblock" };
+                tx.audit(&by, action, &named, "")?;
+                Ok(changed > 0)
+            })
+            .await?;
+        let mut all = self.0.blocked.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if blocked {
+            all.insert(address);
+        } else {
+            all.remove(&address);
+        }
+        Ok(changed)
+    }
+
+    /// Whether mail from this address (lower case) is refused.
+    pub fn is_blocked(&self, address: &str) -> bool {
+        let all = self.0.blocked.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        all.contains(address)
     }
 
     /// Blocked addresses in order, after one: the address, who blocked it, and when.
@@ -138,16 +155,6 @@ impl Store {
                 Ok((row.get(0)?, row.get(1)?, timestamp(row.get(2)?)))
             })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
-        })
-        .await
-    }
-
-    /// Whether mail from this address (lower case) is refused.
-    pub async fn is_blocked(&self, address: String) -> Result<bool> {
-        self.read_async(move |conn| {
-            Ok(conn
-                .prepare_cached("SELECT 1 FROM blocked WHERE address = ?1")?
-                .exists((address,))?)
         })
         .await
     }
@@ -202,6 +209,14 @@ impl Store {
         })
         .await
     }
+}
+
+/// All blocked addresses, at the start.
+pub(super) fn load_blocked(conn: &Connection) -> Result<HashSet<String>> {
+    Ok(conn
+        .prepare("SELECT address FROM blocked")?
+        .query_map((), |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?)
 }
 
 /// A contact that was merged into another is changed there.

@@ -90,7 +90,7 @@ use crate::{
 pub(crate) use calls::{Place, Seen};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::File,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, RwLock},
@@ -251,8 +251,8 @@ pub(crate) struct Wakes {
     tasks: watch::Sender<()>,
     schedules: watch::Sender<()>,
     directives: broadcast::Sender<Arc<Directive>>,
-    /// Marked as changed after every commit.
-    commits: watch::Sender<()>,
+    /// Marked as changed after every commit. True when the store is closed.
+    commits: watch::Sender<bool>,
 }
 
 impl Wakes {
@@ -262,12 +262,12 @@ impl Wakes {
             tasks: watch::Sender::new(()),
             schedules: watch::Sender::new(()),
             directives: broadcast::Sender::new(DIRECTIVE_BACKLOG),
-            commits: watch::Sender::new(()),
+            commits: watch::Sender::new(false),
         }
     }
 
     fn send(&self, wakes: &[Wake]) {
-        self.commits.send_modify(|()| ());
+        self.commits.send_modify(|_| ());
         for wake in wakes {
             if let Wake::Directive(directive) = wake {
                 // No subscriber means no calls.
@@ -295,6 +295,8 @@ struct Inner {
     index: index::Index,
     readers: Readers,
     rules: RwLock<Arc<Rules>>,
+    /// Addresses that mail is refused from: asked for every mail, so not of the database.
+    blocked: RwLock<HashSet<String>>,
     wakes: Arc<Wakes>,
     clock: Arc<dyn Clock>,
     // Dropped last: the directory is ours until the database is closed.
@@ -322,6 +324,7 @@ impl Store {
         let mut connection = open_connection(&path, Role::Writer)?;
         migrate::run(&mut connection)?;
         set(&connection, "foreign_keys", "1", "1")?;
+        let blocked = contacts::load_blocked(&connection)?;
         let wakes = Arc::new(Wakes::new());
         let signal = Arc::new(index::Signal::default());
         let index = index::Index::start(&path, signal.clone())?;
@@ -334,6 +337,7 @@ impl Store {
             index,
             readers,
             rules: RwLock::new(Arc::default()),
+            blocked: RwLock::new(blocked),
             wakes,
             clock,
             _lock: lock,
@@ -447,7 +451,7 @@ impl Store {
             store.0.index.stop();
         })
         .await;
-        self.0.wakes.commits.send_modify(|()| ());
+        self.0.wakes.commits.send_replace(true);
     }
 }
 

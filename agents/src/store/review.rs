@@ -48,20 +48,21 @@ impl Store {
         by: String,
         edited_text: Option<String>,
     ) -> Result<Reviewed> {
-        self.approve_at(approval, by, edited_text, None).await
+        self.approve_at(approval, by, edited_text, String::new(), None).await
     }
 
-    /// The same, for a draft that leaves at a time.
+    /// The same with a reason for those who read it later, and for a draft that leaves at a time.
     pub async fn approve_at(
         &self,
         approval: ApprovalId,
         by: String,
         edited_text: Option<String>,
+        reason: String,
         at: Option<Timestamp>,
     ) -> Result<Reviewed> {
         let rules = self.rules();
         self.write(Lane::Turn, move |tx| {
-            let (kind, conversation, message) = claim(tx, approval, &by, "approved", "")?;
+            let (kind, conversation, message) = claim(tx, approval, &by, "approved", &reason)?;
             if kind == "draft" {
                 effects::check_release(tx, &rules, message, &by)?;
                 if let Some(text) = edited_text {

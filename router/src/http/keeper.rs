@@ -26,7 +26,9 @@ pub async fn run(desk: Arc<Desk>, sender: Sender, stopping: impl Future<Output =
 async fn keep(desk: &Desk, sender: &Sender) {
     let mut commits = desk.store.commits();
     loop {
-        commits.mark_unchanged();
+        if *commits.borrow_and_update() {
+            return;
+        }
         let wait = match look(desk, sender).await {
             Ok(wait) => wait,
             Err(StoreError::Closed) => return,
@@ -57,6 +59,7 @@ async fn look(desk: &Desk, sender: &Sender) -> Result<Duration, StoreError> {
         if due.is_empty() {
             break;
         }
+        let now = store.clock().now();
         let outcomes = join_all(due.iter().map(|due| sender.deliver(due, now))).await;
         for (due, (outcome, answer)) in due.iter().zip(outcomes) {
             let word = match outcome {

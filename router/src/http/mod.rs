@@ -4,13 +4,13 @@
 //! 0600): whoever asks there is that operator. [`public`] is what any listener serves: the same API for
 //! people and programs who say who they are, health, readiness, and metrics for loopback or a token.
 //!
-//! - [`access`]: who a request is from, and what they may do;
-//! - [`origin`]: which names and pages are ours;
+//! - [`access`] says who a request is from, and what they may do;
+//! - [`origin`] says which names and pages are ours;
 //! - `secret`, `password`, `throttle`: what they show, and the brakes on guessing;
 //! - `headers`: what stands on every answer; `idempotency`: what is asked for twice is done once;
 //! - [`keeper`] and [`webhook`]: what happens behind it without anybody asking;
 //! - `api`: the resources, one file each, and the OpenAPI document;
-//! - [`tls`]: certificates.
+//! - [`tls`] loads certificates.
 
 pub mod access;
 mod api;

@@ -99,6 +99,9 @@ impl Incoming {
 
         let (message, mail) = self.read(message).await?;
         let author = authentication.from.as_ref().map(|from| from.address.to_lowercase());
+        if author.as_deref().is_some_and(|author| self.store.is_blocked(author)) {
+            return Err(reply(550, (7, 1), "mail from this address is not taken here"));
+        }
         let resolved: Vec<_> =
             envelope.recipients.iter().map(|to| (to, self.resolve(to))).collect();
         let reverse_path = key_of(&envelope.reverse_path);

@@ -75,6 +75,8 @@ CREATE INDEX conversations_trashed ON conversations(last_message_at DESC, id DES
     WHERE trashed_at IS NOT NULL;
 CREATE INDEX conversations_snoozed ON conversations(snoozed_until) WHERE snoozed_until IS NOT NULL;
 CREATE INDEX conversations_starred ON conversations(last_message_at DESC, id DESC) WHERE starred = 1;
+CREATE INDEX conversations_of_calls ON conversations(last_message_at DESC, id DESC)
+    WHERE channel = 'call';
 CREATE INDEX conversations_by_assignee ON conversations(assignee_id, last_message_at DESC, id DESC)
     WHERE assignee_id IS NOT NULL;
 CREATE INDEX participants_by_handle ON participants(handle_id) WHERE handle_id IS NOT NULL;
@@ -260,3 +262,10 @@ CREATE TABLE webhook_deliveries (
 ) STRICT;
 CREATE INDEX webhook_deliveries_due ON webhook_deliveries(next_at, id) WHERE state = 'queued';
 CREATE INDEX webhook_deliveries_by_webhook ON webhook_deliveries(webhook_id, id);
+
+CREATE TRIGGER change_call_ended AFTER UPDATE OF ended_at ON calls
+WHEN NEW.ended_at IS NOT NULL AND OLD.ended_at IS NULL
+BEGIN
+    INSERT INTO changes (kind, conversation_id, subject_id)
+    VALUES ('call.ended', NEW.conversation_id, NEW.id);
+END;

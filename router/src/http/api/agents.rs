@@ -2,21 +2,23 @@
 
 use super::{
     Routes,
-    ask::{Answer, Ask, At, Page, limit, time_cursor},
+    ask::{Answer, Ask, At, Page, Said, limit, time_cursor},
     users::PageQuery,
     views::AgentView,
 };
 use crate::{
+    config::Talk,
     desk::Desk,
     directory::Known,
     http::{access::Principal, problem::Problem},
+    voice::link,
 };
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::StatusCode};
 use frontdesk_agents::{
     AgentId, EventId,
     store::{AgentSummary, DeadLetter, ScheduleRow, Scope, Thing, schedule_cursor},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
@@ -30,6 +32,7 @@ pub fn routes(routes: Routes) -> Routes {
         .read(routes!(schedules))
         .read(routes!(dead_letters))
         .scope(Scope::Approve, routes!(retry))
+        .scope(Scope::Approve, routes!(link))
 }
 
 /// A configured agent that somebody sees, by name.
@@ -99,6 +102,64 @@ async fn get(
     view(known, &summaries)
         .map(Json)
         .ok_or_else(|| Problem::not_found("this agent is not registered"))
+}
+
+/// A link to talk to an agent.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+struct NewTalkLink {
+    /// The email address of the contact it is for: whoever holds the link is then taken for them, so send it
+    /// to that address only. Without one the holder is a stranger.
+    contact: Option<String>,
+    /// How many hours it is good, at most 720. Default: 24.
+    hours: Option<u32>,
+}
+
+/// A link that was made. It cannot be shown again.
+#[derive(Debug, Serialize, ToSchema)]
+struct TalkLinkView {
+    url: String,
+    expires_at: Timestamp,
+}
+
+/// Make a link to talk to an agent.
+#[utoipa::path(post, path = "/agents/{name}/links", tag = "agents", params(("name" = String, Path)),
+    request_body = NewTalkLink, responses((status = 201, body = TalkLinkView)))]
+async fn link(
+    State(desk): State<Arc<Desk>>,
+    principal: Principal,
+    At(name): At<String>,
+    Said(asked): Said<NewTalkLink>,
+) -> Answer<(StatusCode, Json<TalkLinkView>)> {
+    let (_, known) = agent_in_sight(&desk, &principal, &name)?;
+    if !matches!(known.config.talk, Talk::Link | Talk::Public) {
+        return Err(Problem::conflict(format!(
+            "links to {name} let nobody in: set talk = \"link\" or \"public\" for it"
+        )));
+    }
+    let contact = match &asked.contact {
+        None => None,
+        Some(address) => {
+            let found = desk.store.contact_by_handle("email", address.trim()).await?;
+            Some(found.ok_or_else(|| {
+                Problem::unprocessable(format!(
+                    "{address:?} is no contact: somebody becomes one when they write and are verified"
+                ))
+            })?)
+        }
+    };
+    let lasts = asked.hours.map_or(link::LASTS, |hours| SignedDuration::from_hours(hours.into()));
+    if lasts.is_zero() || lasts > link::LASTS_AT_MOST {
+        return Err(Problem::unprocessable("a link is good for 1 to 720 hours"));
+    }
+    let expires_at = desk.store.clock().now().checked_add(lasts).map_err(Problem::internal)?;
+    let nonce = getrandom::u64().map_err(Problem::internal)?;
+    let made = link::Link { contact, nonce, expires_at };
+    let token = link::mint(&desk.directory.keys(), &known.config.name, &made);
+    let url = format!("{}/talk/{}?token={token}", desk.origins().main(), known.config.name);
+    let whose = asked.contact.map(|address| format!(" for {address}")).unwrap_or_default();
+    desk.store.note_audit(principal.name(), "talk.link", format!("{name}{whose}")).await?;
+    Ok((StatusCode::CREATED, Json(TalkLinkView { url, expires_at })))
 }
 
 /// Something that happens later.

@@ -4,6 +4,7 @@ use super::{
     Routes,
     agents::agent_in_sight,
     ask::{Answer, Ask, At, Page, Said, given, id_cursor, limit},
+    users::PageQuery,
     views::{ConversationLine, ConversationView, HitView, MessageView},
 };
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
 };
 use axum::{Json, extract::State, http::StatusCode};
 use frontdesk_agents::{
-    ApprovalId, ContactId, ConversationId, MessageId, UndoId,
+    ApprovalId, ContactId, ConversationId, MessageId, UndoId, UserId,
     store::{ConversationFilter, Queue, Scope, TRIAGED_MAX, Thing, Triage, conversation_cursor},
 };
 use jiff::Timestamp;
@@ -30,6 +31,7 @@ pub fn routes(routes: Routes) -> Routes {
         .scope(Scope::Draft, routes!(update_many))
         .scope(Scope::Draft, routes!(undo))
         .scope(Scope::Draft, routes!(add_note))
+        .read(routes!(assignees))
         .read(routes!(labels))
         .read(routes!(search))
 }
@@ -337,6 +339,25 @@ async fn add_note(
     }
     let message = desk.store.add_note(id, note.text, principal.name()).await?;
     Ok((StatusCode::CREATED, Json(NoteView { message: message.0 })))
+}
+
+/// Somebody who can take care of a conversation.
+#[derive(Debug, Serialize, ToSchema)]
+struct AssigneeView {
+    name: String,
+}
+
+/// Whom conversations can be assigned to.
+#[utoipa::path(get, path = "/assignees", tag = "conversations", params(PageQuery),
+    responses((status = 200, body = Page<AssigneeView>)))]
+async fn assignees(
+    State(desk): State<Arc<Desk>>,
+    Ask(q): Ask<PageQuery>,
+) -> Answer<Json<Page<AssigneeView>>> {
+    let (limit, after) = q.of_ids()?;
+    let users = desk.store.users(UserId(after.unwrap_or(0)), limit + 1).await?;
+    let page = Page::cut(users, limit, |user| user.id.to_string());
+    Ok(Json(page.map(|user| AssigneeView { name: user.name })))
 }
 
 /// A label in use.

@@ -28,7 +28,10 @@ use futures_util::stream;
 use serde::Deserialize;
 use serde_json::json;
 use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::{
+    sync::{OwnedSemaphorePermit, watch},
+    time::Instant,
+};
 use utoipa::IntoParams;
 use utoipa_axum::routes;
 
@@ -65,8 +68,10 @@ struct Listening {
     desk: Arc<Desk>,
     head: Parts,
     principal: Principal,
-    commits: watch::Receiver<()>,
+    commits: watch::Receiver<bool>,
     after: i64,
+    /// When it was last known that whoever listens may.
+    checked: Instant,
     ready: VecDeque<Event>,
     _place: OwnedSemaphorePermit,
 }
@@ -109,6 +114,7 @@ async fn events(
         principal,
         commits,
         after,
+        checked: Instant::now(),
         ready: VecDeque::from([greeting]),
         _place: place,
     };
@@ -125,7 +131,14 @@ impl Listening {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
             }
-            self.commits.mark_unchanged();
+            if *self.commits.borrow_and_update() {
+                return None;
+            }
+            if self.checked.elapsed() >= HEARTBEAT {
+                self.principal = access::still(&self.desk, &self.head, &self.principal).await?;
+                self.checked = Instant::now();
+                return Some(Event::default().comment("still here"));
+            }
             let sight = self.principal.sight().clone();
             let (changes, last) = self.desk.store.changes(sight, self.after, STEP).await.ok()?;
             if last > self.after {
@@ -133,13 +146,10 @@ impl Listening {
                 self.ready.extend(changes.iter().map(event));
                 continue;
             }
-            match tokio::time::timeout(HEARTBEAT, self.commits.changed()).await {
+            match tokio::time::timeout_at(self.checked + HEARTBEAT, self.commits.changed()).await {
                 Ok(Ok(())) => tokio::time::sleep(GATHER).await,
                 Ok(Err(_)) => return None,
-                Err(_) => {
-                    self.principal = access::still(&self.desk, &self.head, &self.principal).await?;
-                    return Some(Event::default().comment("still here"));
-                }
+                Err(_) => {}
             }
         }
     }

@@ -29,12 +29,13 @@ use super::{
 use crate::desk::Desk;
 use axum::{Json, Router, extract::DefaultBodyLimit, middleware};
 use frontdesk_agents::store::Scope;
+use serde_json::json;
 use std::sync::Arc;
 use utoipa::{
     OpenApi, PartialSchema, ToSchema,
     openapi::{
         self, ContentBuilder, Ref, ResponseBuilder,
-        path::Operation,
+        path::{Operation, ParameterBuilder, ParameterIn},
         security::{
             ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme,
         },
@@ -94,8 +95,24 @@ impl Routes {
     }
 }
 
-/// What every operation may answer beside what its handler says.
+/// What every operation may answer beside what its handler says, and a name of its own.
 fn describe(operation: &mut Operation, need: Need, reads: bool) {
+    let tag = operation.tags.iter().flatten().next();
+    if let (Some(tag), Some(name)) = (tag, &operation.operation_id) {
+        operation.operation_id = Some(format!("{tag}_{name}"));
+    }
+    // The first of everything is often there: whoever tries the API out finds something.
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if parameter.parameter_in == ParameterIn::Path {
+            let example = match parameter.name.as_str() {
+                "name" => json!("hello"),
+                "address" => json!("someone@example.org"),
+                "part" => json!(0),
+                _ => json!(1),
+            };
+            *parameter = ParameterBuilder::from(parameter.clone()).example(Some(example)).build();
+        }
+    }
     let mut problems = vec![
         ("400", "The request cannot be understood"),
         ("403", "Not with these rights, or not from this page"),

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     desk::Desk,
     http::{access::Principal, problem::Problem},
+    keys,
 };
 use axum::{Json, extract::State};
 use frontdesk_agents::{
@@ -41,7 +42,10 @@ async fn rotate(State(desk): State<Arc<Desk>>, principal: Principal) -> Answer<J
     let ring = tokio::task::spawn_blocking(move || keys.rotate_tokens(now))
         .await
         .map_err(Problem::internal)?
-        .map_err(Problem::internal)?;
+        .map_err(|error| match error {
+            keys::Error::RingFull => Problem::conflict(error.to_string()),
+            other => Problem::internal(other),
+        })?;
     let key_id = ring.signing_id().get().into();
     desk.directory.set_keys(ring);
     desk.store.note_audit(principal.name(), "keys.rotate", format!("{key_id}")).await?;

@@ -47,7 +47,6 @@ async fn list(
 struct Approve {
     /// For people who read it later.
     #[serde(default)]
-    #[allow(dead_code, reason = "older clients send it")]
     reason: String,
     /// This text leaves instead.
     text: Option<String>,
@@ -115,7 +114,8 @@ async fn approve(
     principal.reach(&desk, Thing::Review(ApprovalId(id))).await?;
     let at = leaves_at(&desk, said.send_at, said.undo_seconds)?;
     let instead = said.arguments.map(|to| serde_json::Value::Object(to).to_string()).or(said.text);
-    let reviewed = desk.store.approve_at(ApprovalId(id), principal.name(), instead, at).await?;
+    let by = principal.name();
+    let reviewed = desk.store.approve_at(ApprovalId(id), by, instead, said.reason, at).await?;
     let is_draft = reviewed.kind == "draft";
     let outbox =
         if is_draft { Some(desk.store.outbox_of(reviewed.message).await?.0) } else { None };

@@ -217,7 +217,7 @@ pub struct AttachmentView {
 impl From<Attachment> for AttachmentView {
     fn from(attachment: Attachment) -> Self {
         Self {
-            part: i64::try_from(attachment.part).unwrap_or(i64::MAX),
+            part: attachment.part.into(),
             name: attachment.name,
             media_type: attachment.media_type,
             size: attachment.size,

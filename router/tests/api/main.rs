@@ -1,0 +1,13 @@
+//! The HTTP API as people and programs meet it, at the listener's router, without a socket.
+
+#![allow(clippy::unwrap_used)]
+
+mod contacts;
+mod events;
+mod inbox;
+mod openapi;
+mod rights;
+mod signin;
+mod support;
+mod twice;
+mod webhooks;
