@@ -128,11 +128,9 @@ impl View {
             Output::Reply { generation, text } if !self.dictation => {
                 self.write(generation, &text, out);
             }
-            Output::Notice { notice } => {
-                // An agent that says nothing chose to.
-                if notice != Notice::NoReply {
-                    out.push(reply::error(reply::explain(notice)));
-                }
+            // An agent that says nothing chose to.
+            Output::Notice { notice } if notice != Notice::NoReply => {
+                out.push(reply::error(reply::explain(notice)));
             }
             Output::Commit { message } => self.commit(&message, out),
             Output::Metrics { metrics } if !self.dictation => {
