@@ -24,7 +24,7 @@ pub(super) async fn run(
     mut wakes: watch::Receiver<()>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let mut running: JoinSet<TaskId> = JoinSet::new();
+    let mut running: JoinSet<()> = JoinSet::new();
     let mut stops: HashMap<TaskId, watch::Sender<bool>> = HashMap::new();
     loop {
         let room = config.tasks.get().saturating_sub(running.len());
@@ -39,7 +39,6 @@ pub(super) async fn run(
                     let (store, registry) = (store.clone(), registry.clone());
                     running.spawn(async move {
                         take(&store, &registry, run, stop_seen).await;
-                        id
                     });
                 }
             }
@@ -68,10 +67,13 @@ pub(super) async fn run(
         tokio::select! {
             biased;
             () = super::stopped(&mut stopped) => break,
-            Some(ended) = running.join_next() => match ended {
-                Ok(id) => { stops.remove(&id); }
-                Err(error) => tracing::error!(%error, "a turn's runner panicked"),
-            },
+            Some(ended) = running.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a turn's runner panicked");
+                }
+                // By whether somebody listens, not by the turn: one that parked may be running again already.
+                stops.retain(|_, stop| !stop.is_closed());
+            }
             () = timers::changed(&mut wakes) => {
                 match store.cancelled_turns() {
                     Ok(ids) => {

@@ -103,7 +103,7 @@ impl ToolSpec {
 }
 
 /// What a tool returns.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct ToolOutput {
     /// For the model.
     pub text: String,
@@ -115,6 +115,13 @@ pub struct ToolOutput {
     pub failed: bool,
     /// Somebody answers until this time; `text` is not used.
     pub(crate) awaited_until: Option<Timestamp>,
+}
+
+/// Texts do not reach logs.
+impl fmt::Debug for ToolOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ToolOutput({} bytes, {} effects)", self.text.len(), self.effects.len())
+    }
 }
 
 impl ToolOutput {

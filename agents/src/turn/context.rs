@@ -44,7 +44,7 @@ impl Default for Window {
 }
 
 /// A context, composed.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Composed {
     pub system: Vec<String>,
     pub opening: Message,

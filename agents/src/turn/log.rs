@@ -32,7 +32,7 @@ pub enum LogError {
 }
 
 /// Entries that are added together, with what they do.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Batch {
     pub steps: Vec<Step>,
     /// What calls that end here do. The text of their result gets a line on what became of it.
@@ -55,6 +55,23 @@ pub struct TurnTerms {
     pub foreign: Vec<Foreign>,
 }
 
+/// Texts do not reach logs.
+impl std::fmt::Debug for Batch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batch")
+            .field("steps", &self.steps)
+            .field("holds", &self.holds)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Arguments do not reach logs.
+impl std::fmt::Debug for Hold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Hold({} {})", self.call, self.tool)
+    }
+}
+
 impl Batch {
     /// One step and nothing else.
     pub fn of(step: Step) -> Self {
@@ -67,7 +84,7 @@ impl Batch {
 }
 
 /// A call that waits for a person, as they will see it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Hold {
     pub call: CallId,
     pub tool: String,

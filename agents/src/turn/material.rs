@@ -83,10 +83,17 @@ impl std::fmt::Debug for Summary {
 }
 
 /// A stretch of a mail's text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Layer {
     pub kind: LayerKind,
     pub text: String,
+}
+
+/// Texts do not reach logs.
+impl std::fmt::Debug for Layer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Layer({:?}, {} bytes)", self.kind, self.text.len())
+    }
 }
 
 /// Who wrote a stretch.

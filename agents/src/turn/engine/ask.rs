@@ -27,6 +27,13 @@ const MODEL_RETRIES: RetryPolicy = RetryPolicy {
     cap: SignedDuration::from_mins(5),
 };
 
+/// Completes when the turn is to stop. Whoever could say so may be gone; then nobody says so.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending().await
+    }
+}
+
 /// What came of asking.
 enum Heard {
     Said(Said),
@@ -117,7 +124,7 @@ impl Driver<'_> {
         let out_of_time = now.checked_add(left.max(SignedDuration::ZERO)).unwrap_or(Timestamp::MAX);
         let heard = tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => Heard::Stopped,
+            () = stopped(stop) => Heard::Stopped,
             heard = self.listen(request, self.sink) => heard,
             () = self.store.clock().sleep_until(out_of_time) => return Ok(Some(Batch::of(Step::TimedOut))),
         };
