@@ -82,7 +82,7 @@ mod tests {
         let mut old = Connection::open_in_memory().unwrap();
         run_to(&mut old, 1).unwrap();
         old.execute_batch(
-            "INSERT INTO agents VALUES (1, 'support', 'receptionist', 5);
+            "INSERT INTO agents (id, name, kind, created_at) VALUES (1, 'support', 'receptionist', 5);
              INSERT INTO contacts VALUES (1, 'Ann', 'known', NULL, 5);
              INSERT INTO handles VALUES (1, 1, 'email', 'ann@a.test', 'dmarc', 5);
              INSERT INTO instances (id, agent_id, key, contact_id, proven, state, created_at)
