@@ -20,11 +20,12 @@ use crate::{
         Call, CallEnded, CallerCard, Interrupted, LiveEvent, LiveSnapshot, Reply, Transcript, Turn,
     },
     schedule::When,
+    turn::{AgentAnswer, AgentQuestion, Mind, TurnRequest},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use crate::runtime::tasks::TaskContext;
 
@@ -195,6 +196,12 @@ pub trait Agent: Send + Sync + 'static {
     /// Changes the sound of a sentence (mono, `rate` samples a second) before it is played. Emptied, it is
     /// not played.
     fn after_synthesis(&self, _sound: &mut Vec<i16>, _rate: u32) {}
+
+    /// The model, tools and instructions with which turns of this agent are taken, if it takes any: see
+    /// [`Context::start_turn`].
+    fn mind(&self) -> Option<Arc<Mind>> {
+        None
+    }
 
     /// Does the work of a task. May wait and do I/O. It is started again after a crash: look at
     /// [`Task::checkpoint`], and make outside calls through [`TaskContext::call`].
@@ -472,6 +479,11 @@ impl<'a, S> Context<'a, S> {
         self.effects.push(Effect::CancelTask { key: key.into() });
     }
 
+    /// Has [`Agent::mind`] take a turn. One with the same cause is taken once.
+    pub fn start_turn(&mut self, request: TurnRequest) {
+        self.effects.push(Effect::StartTurn(request));
+    }
+
     /// Says something to an agent's instance, which gets it as [`Agent::on_message`]. `key` names the instance
     /// and is created if it does not exist; only `shared` and `tag:…` keys can be named this way, because a
     /// correspondent's memory is reached through a proven handle alone.
@@ -568,6 +580,32 @@ pub enum Effect {
         call: CallId,
         text: String,
     },
+    /// A reply or mail that a person reads first, whatever the rules.
+    Draft {
+        answers: Option<MessageId>,
+        to: Vec<String>,
+        draft: Draft,
+    },
+    StartTurn(TurnRequest),
+    Remember {
+        name: String,
+        text: String,
+        trust: Trust,
+    },
+    Forget {
+        name: String,
+    },
+    Label {
+        conversation: ConversationId,
+        label: String,
+    },
+    /// Takes a turn about what another agent asks, in a conversation of its own.
+    TakeQuestion(AgentQuestion),
+    /// The result of a call that another agent was asked for.
+    Answered {
+        instance: InstanceId,
+        answer: AgentAnswer,
+    },
 }
 
 /// Whom an [`Effect::Tell`] reaches.
@@ -652,6 +690,7 @@ pub(crate) trait AnyAgent: Send + Sync + 'static {
     fn screens(&self) -> bool;
     fn accept(&self, envelope: &Envelope<'_>) -> Admission;
     fn run_task<'a>(&'a self, task: &'a Task, cx: &'a TaskContext) -> TaskFuture<'a>;
+    fn mind(&self) -> Option<Arc<Mind>>;
 }
 
 pub(crate) struct Erased<A>(pub A);
@@ -778,6 +817,10 @@ impl<A: Agent> AnyAgent for Erased<A> {
 
     fn run_task<'a>(&'a self, task: &'a Task, cx: &'a TaskContext) -> TaskFuture<'a> {
         self.0.run_task(task, cx)
+    }
+
+    fn mind(&self) -> Option<Arc<Mind>> {
+        self.0.mind()
     }
 }
 

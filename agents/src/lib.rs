@@ -9,6 +9,7 @@
 //! - [`schedule`] and [`retry`]: when things happen next, as pure functions of the clock;
 //! - [`runtime`]: durable events in order per instance, tasks, timers;
 //! - [`store`]: SQLite, the only SQL of the program;
+//! - [`turn`] and [`tool`]: durable turns of models, and what models can do in them;
 //! - [`builtin`]: agents that need no code.
 //!
 //! What always holds: nothing here knows SMTP, MIME or audio. Whatever crosses into this crate is an
@@ -29,6 +30,8 @@ pub mod schedule;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod tool;
+pub mod turn;
 
 pub use agent::{Admission, Agent, Context, HandlerError, Task, TaskContext};
 pub use clock::{Clock, ManualClock, SystemClock};

@@ -86,7 +86,7 @@ struct Answer {
     /// Taken when it is asked.
     request: Option<Request>,
     open: Option<Open>,
-    queue: VecDeque<Event>,
+    queue: VecDeque<Result<Event, Error>>,
 }
 
 /// An answer that has begun.
@@ -103,10 +103,11 @@ struct Open {
 impl Answer {
     async fn next(&mut self) -> Option<Result<Event, Error>> {
         loop {
-            if let Some(event) = self.queue.pop_front() {
-                return Some(Ok(self.client.priced(event)));
+            if let Some(item) = self.queue.pop_front() {
+                return Some(item);
             }
             let mut events = Vec::new();
+            let begun = self.open.is_some();
             let result = if let Some(request) = self.request.take() {
                 let name = self.client.name.clone();
                 events.push(Event::Started { model: name, failed: Vec::new() });
@@ -122,13 +123,18 @@ impl Answer {
             } else {
                 return None;
             };
-            match result {
-                Ok(()) => self.queue.extend(events),
-                Err(kind) => {
-                    self.open = None;
-                    return Some(Err(Error::new(&self.client.name, self.client.clean(kind))));
+            let mut error = None;
+            if let Err(kind) = result {
+                let known = self.open.take().and_then(|open| open.decoder.usage());
+                match begun {
+                    true => events.extend(known.map(Event::Usage)),
+                    // Nothing was given out, so nothing was said.
+                    false => events.clear(),
                 }
+                error = Some(Err(Error::new(&self.client.name, self.client.clean(kind))));
             }
+            self.queue.extend(events.into_iter().map(|event| Ok(self.client.priced(event))));
+            self.queue.extend(error);
         }
     }
 }

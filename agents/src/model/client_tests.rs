@@ -238,6 +238,37 @@ async fn a_wait_beyond_patience_is_reported_at_once_to_everybody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_limit_that_is_used_up_is_not_run_into() {
+    let body = vec![Body::After(0, HI), Body::After(0, STOP), Body::After(0, DONE)];
+    let last = vec![
+        SSE,
+        ("anthropic-ratelimit-requests-remaining", "0"),
+        ("anthropic-ratelimit-requests-reset", "1994-11-06T08:49:40Z"),
+        ("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+    ];
+    let (client, provider) = client([Does::Answers { status: 200, headers: last, body }, well()]);
+    let began = Instant::now();
+    for _ in 0..2 {
+        client.stream(Request::default()).collect::<Vec<_>>().await;
+    }
+    assert_eq!(provider.asked.lock().unwrap()[1] - began, Duration::from_secs(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mistake_of_one_does_not_make_others_wait_after_a_limit() {
+    let limited = fails(429, &[("retry-after", "5")]);
+    let (client, provider) = client([limited, fails(422, &[]), well(), well()]);
+    let began = Instant::now();
+    let first: Vec<_> = client.stream(Request::default()).collect().await;
+    assert!(matches!(first.as_slice(), [Err(_)]));
+    let ask = || client.stream(Request::default()).collect::<Vec<_>>();
+    futures_util::future::join(ask(), ask()).await;
+    let asked: Vec<u64> =
+        provider.asked.lock().unwrap().iter().map(|at| (*at - began).as_secs()).collect();
+    assert_eq!(asked, [0, 5, 5, 5]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn many_at_a_limit_come_back_one_by_one() {
     let later = |does| Does::Later(Box::new(does));
     let limited = later(fails(429, &[("retry-after", "5")]));

@@ -101,9 +101,9 @@ impl Post for Endpoint {
         let request =
             self.client.post(self.url.clone()).headers(self.headers.clone()).body(body).send();
         async move {
-            let response = request.await.map_err(|error| broken(&error))?;
+            let mut response = request.await.map_err(|error| broken(&error))?;
             let status = response.status().as_u16();
-            let headers = response.headers().clone();
+            let headers = std::mem::take(response.headers_mut());
             let body = try_unfold(response, |mut response| async move {
                 match response.chunk().await {
                     Ok(Some(bytes)) => Ok(Some((bytes, response))),
@@ -139,10 +139,16 @@ fn broken(error: &reqwest::Error) -> ErrorKind {
 }
 
 /// What a link in the chain of causes says, if it is one that says something to an operator.
-fn cause(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
-    let error = cause.downcast_ref::<io::Error>()?;
-    if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-        return Some("TLS failed: its certificate may not be trusted on this machine");
+fn cause(link: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    if link.is::<rustls::Error>() {
+        return Some("TLS failed: it does not speak TLS, or its certificate is not trusted here");
+    }
+    let error = link.downcast_ref::<io::Error>()?;
+    // What an io::Error wraps is no link of the chain, and may be one itself.
+    if let Some(inner) = error.get_ref()
+        && let Some(what) = cause(inner)
+    {
+        return Some(what);
     }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Some("nothing listens there"),

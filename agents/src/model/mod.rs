@@ -12,9 +12,9 @@
 //! seen nowhere else; what a server sends is bounded before it is kept. Left out: speech, images as answers,
 //! what a model thinks, and any memory of earlier requests.
 //!
-//! The clients are our own because no multi-provider crate gives rate-limit headers of every answer, errors
-//! without the request in them, calls whose malformed arguments are kept, and strict stream ends at once
-//! (genai 0.7 and rig 0.42 come closest; both lack the first).
+//! The clients are our own because the multi-provider crates that come closest, genai 0.7 and rig 0.42, give
+//! rate-limit headers of failed answers only, and [`Models`] needs them of every answer, to wait before it is
+//! refused.
 
 mod client;
 mod fallback;

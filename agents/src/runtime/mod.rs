@@ -4,7 +4,8 @@
 //!   small pool of threads;
 //! - `timers` turns schedules that are due into events;
 //! - [`tasks`] runs what waits for the outside;
-//! - `live` runs what a caller waits for.
+//! - `live` runs what a caller waits for;
+//! - `turns` takes the turns of models.
 //!
 //! What always holds: an event that was committed is handled at least until it succeeds or is a dead
 //! letter, across any number of restarts, and its effects happen once. A sleeping instance is a row
@@ -14,6 +15,7 @@ pub mod dispatch;
 mod live;
 pub mod tasks;
 mod timers;
+pub(crate) mod turns;
 
 pub use live::{Hooks, Live, LiveError};
 
@@ -31,7 +33,7 @@ use tokio::{sync::watch, task::JoinHandle};
 pub struct RuntimeConfig {
     /// Threads that run handlers.
     pub threads: NonZeroUsize,
-    /// Tasks that run at the same time.
+    /// Tasks that run at the same time, and turns that are taken at the same time.
     pub tasks: NonZeroUsize,
     pub handler_retries: RetryPolicy,
     pub task_retries: RetryPolicy,
@@ -131,8 +133,8 @@ impl Runtime {
     pub async fn start(store: Store, registry: Registry, config: RuntimeConfig) -> Result<Self> {
         let (stop, stopped) = watch::channel(false);
         // Subscribed before the tables are read, so that nothing falls between.
-        let (for_dispatch, for_timers, for_tasks) =
-            (store.wakes(), store.schedule_wakes(), store.task_wakes());
+        let (for_dispatch, for_timers) = (store.wakes(), store.schedule_wakes());
+        let (for_tasks, for_turns) = (store.task_wakes(), store.task_wakes());
         store.recover_tasks().await?;
         store.recover_calls().await?;
         let registry = Arc::new(registry);
@@ -147,7 +149,14 @@ impl Runtime {
         let parts = vec![
             dispatcher,
             tokio::spawn(timers::run(store.clone(), for_timers, stopped.clone())),
-            tokio::spawn(tasks::run(store, registry, config, for_tasks, stopped)),
+            tokio::spawn(tasks::run(
+                store.clone(),
+                registry.clone(),
+                config.clone(),
+                for_tasks,
+                stopped.clone(),
+            )),
+            tokio::spawn(turns::run(store, registry, config, for_turns, stopped)),
         ];
         Ok(Self { stop, parts, workers, live })
     }

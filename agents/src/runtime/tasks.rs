@@ -50,6 +50,11 @@ pub struct TaskContext {
 struct UncertainCall(String);
 
 impl TaskContext {
+    /// For tools that run as tasks.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Keeps what is known so far. If the task runs again it finds it in [`crate::Task::checkpoint`].
     pub async fn checkpoint(&self, value: Value) -> Result<(), HandlerError> {
         Ok(self.store.checkpoint_task(self.task, value).await?)
@@ -109,7 +114,7 @@ pub(super) async fn run(
     mut wakes: watch::Receiver<()>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let mut running: JoinSet<TaskId> = JoinSet::new();
+    let mut running: JoinSet<()> = JoinSet::new();
     let mut cancels: HashMap<TaskId, watch::Sender<bool>> = HashMap::new();
     loop {
         let room = config.tasks.get().saturating_sub(running.len());
@@ -123,9 +128,7 @@ pub(super) async fn run(
                     let (store, registry, config) =
                         (store.clone(), registry.clone(), config.clone());
                     running.spawn(async move {
-                        let id = claimed.task.id;
                         run_one(&store, &registry, &config, claimed, cancelled).await;
-                        id
                     });
                 }
             }
@@ -154,10 +157,13 @@ pub(super) async fn run(
         tokio::select! {
             biased;
             () = super::stopped(&mut stopped) => break,
-            Some(ended) = running.join_next() => match ended {
-                Ok(id) => { cancels.remove(&id); }
-                Err(error) => tracing::error!(%error, "a task's runner panicked"),
-            },
+            Some(ended) = running.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a task's runner panicked");
+                }
+                // By whether somebody listens, not by the task: one that failed may be running again already.
+                cancels.retain(|_, cancel| !cancel.is_closed());
+            }
             () = timers::changed(&mut wakes) => {
                 match store.cancelled_tasks() {
                     Ok(ids) => {

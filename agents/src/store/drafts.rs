@@ -228,7 +228,7 @@ impl Store {
                     ..Draft::default()
                 },
             };
-            let posted = review::post(tx, &rules, &actor, compose, at)?;
+            let posted = review::post(tx, &rules, actor, compose, at)?;
             tx.run("DELETE FROM drafts WHERE id = ?1", (id,))?;
             Ok(posted)
         })

@@ -5,15 +5,16 @@
 //! half of a handler's intent ever takes effect.
 
 use super::{
-    AgentRules, Result, Rules, StoreError, Tx, Wake, accept, blobs, budgets, calls, handle, notice,
-    outbox,
+    AgentRules, Result, Rules, StoreError, Tx, Wake, accept, blobs, budgets, calls, handle, memory,
+    notice, outbox, turns,
 };
 use crate::{
     AgentId, ConversationId, InstanceId, MessageId, Reference, TaskId,
     agent::{AgentMessage, Effect, Event, TaskEnd, TaskReport, TellTarget},
-    gate::{self, Actor, Answered, Decision, Recipient},
+    gate::{self, Actor, Answered, Decision, Recipient, SendRules, Why},
     live::Wanted,
     mail::{Draft, Trust, Verdict},
+    turn::{Cause, Foreign, TurnRequest},
 };
 
 /// Messages between agents that led to one another; beyond this they are taken for a loop.
@@ -22,6 +23,27 @@ const HOPS_MAX: u32 = 16;
 /// Instances an agent's `tell` may create by key in a day.
 const TOLD_INSTANCES_PER_DAY: u32 = 1_000;
 
+/// On what terms something leaves.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    pub actor: Actor,
+    /// A person must read it whatever the gate says; mail to members alone only if the agent asked for it.
+    pub hold: Option<Why>,
+    /// To whom outside of the conversation it may go.
+    pub send: SendRules,
+    /// The least trusted person behind it, where that is not the author of the mail answered.
+    pub trust: Option<Trust>,
+    /// The foreign text that was before the model that wrote it.
+    pub foreign: Vec<Foreign>,
+}
+
+impl Terms {
+    /// Those of an actor with no further rules.
+    pub fn of(actor: Actor) -> Self {
+        Self { actor, hold: None, send: SendRules::default(), trust: None, foreign: Vec::new() }
+    }
+}
+
 pub(super) fn apply(
     tx: &mut Tx<'_>,
     rules: &Rules,
@@ -29,81 +51,130 @@ pub(super) fn apply(
     instance: InstanceId,
     effects: Vec<Effect>,
 ) -> Result<()> {
-    let Some(agent_rules) = rules.agents.get(&agent) else {
-        return Err(StoreError::NotFound(format!("agent {agent} is no longer configured")));
-    };
+    let agent_rules = rules_of(rules, agent)?;
+    let terms = Terms::of(Actor::Agent { approval: agent_rules.approval });
     for effect in effects {
-        match effect {
-            Effect::Reply { answers, draft } => {
-                let actor = Actor::Agent { approval: agent_rules.approval };
-                reply(tx, rules, &actor, agent, Some(instance), answers, &draft)?;
-            }
-            Effect::Send { conversation, to, draft } => {
-                let actor = Actor::Agent { approval: agent_rules.approval };
-                let conversation = match conversation {
-                    Some(conversation) => own(tx, instance, conversation)?,
-                    None => open_own(tx, agent, instance, &draft.subject)?,
-                };
-                send(tx, rules, &actor, agent, agent_rules, conversation, to, &draft)?;
-            }
-            Effect::SetAside { message, reason } => set_aside(tx, instance, message, &reason)?,
-            Effect::Review { conversation, why } => {
-                let conversation = own(tx, instance, conversation)?;
-                show(tx, conversation, &why)?;
-            }
-            Effect::Note { conversation, text } => {
-                let conversation = own(tx, instance, conversation)?;
-                note(tx, conversation, instance, &agent_rules.name, &text)?;
-            }
-            Effect::Schedule { name, when, payload } => {
-                super::work::set_schedule(tx, instance, &name, &when, &payload)?;
-            }
-            Effect::CancelSchedule { name } => {
-                tx.run(
-                    "DELETE FROM schedules WHERE instance_id = ?1 AND name = ?2",
-                    (instance, name),
-                )?;
-                tx.wake(Wake::Schedule);
-            }
-            Effect::StartTask { name, key, payload, deadline } => {
-                tx.run(
-                    "INSERT INTO turns (instance_id, kind, name, key, payload, due_at, deadline, created_at)
-                     VALUES (?1, 'task', ?2, ?3, ?4, ?5, ?6, ?5)
-                     ON CONFLICT (instance_id, key) DO NOTHING",
-                    (
-                        instance,
-                        name,
-                        key,
-                        payload.to_string(),
-                        tx.now,
-                        deadline.map(|at| at.as_millisecond()),
-                    ),
-                )?;
-                tx.wake(Wake::Task);
-            }
-            Effect::CancelTask { key } => cancel_task(tx, instance, &key)?,
-            Effect::Tell { agent: to, target, body, hops } => {
-                tell(tx, rules, agent_rules, instance, &to, target, body, hops)?;
-            }
-            Effect::NotifyOwner { conversation, draft } => {
-                let about = conversation.map(|about| own(tx, instance, about)).transpose()?;
-                notice::notify_owner(tx, rules, agent, agent_rules, instance, about, &draft)?;
-            }
-            Effect::Speak { call, text } => {
-                calls::direct(tx, instance, call, Wanted::Speak(text))?;
-            }
-            Effect::HangUp { call, farewell } => {
-                calls::direct(tx, instance, Some(call), Wanted::HangUp { farewell })?;
-            }
-            Effect::Transfer { call, to } => {
-                calls::direct(tx, instance, Some(call), Wanted::Transfer { to })?;
-            }
-            Effect::Dictated { call, text } => {
-                calls::dictate(tx, instance, &agent_rules.name, call, text)?;
-            }
-        }
+        apply_one(tx, rules, &terms, agent, instance, effect)?;
     }
     Ok(())
+}
+
+pub(super) fn rules_of(rules: &Rules, agent: AgentId) -> Result<&AgentRules> {
+    rules
+        .agents
+        .get(&agent)
+        .ok_or_else(|| StoreError::NotFound(format!("agent {agent} is no longer configured")))
+}
+
+/// Applies one effect. Answers the message it wrote, if it wrote one that would leave.
+pub(super) fn apply_one(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    terms: &Terms,
+    agent: AgentId,
+    instance: InstanceId,
+    effect: Effect,
+) -> Result<Option<MessageId>> {
+    let agent_rules = rules_of(rules, agent)?;
+    match effect {
+        Effect::Reply { answers, draft } => {
+            return reply(tx, rules, terms, agent, Some(instance), answers, &draft).map(Some);
+        }
+        Effect::Send { conversation, to, draft } => {
+            let conversation = match conversation {
+                Some(conversation) => own(tx, instance, conversation)?,
+                None => open_own(tx, agent, instance, &draft.subject)?,
+            };
+            return send(tx, rules, terms, agent, conversation, to, &draft).map(Some);
+        }
+        Effect::Draft { answers, to, draft } => {
+            let terms = Terms { hold: Some(Why::AskedToHold), ..terms.clone() };
+            let effect = match answers {
+                Some(answers) => Effect::Reply { answers, draft },
+                None => Effect::Send { conversation: None, to, draft },
+            };
+            return apply_one(tx, rules, &terms, agent, instance, effect);
+        }
+        Effect::SetAside { message, reason } => set_aside(tx, instance, message, &reason)?,
+        Effect::Review { conversation, why } => {
+            let conversation = own(tx, instance, conversation)?;
+            show(tx, conversation, &why)?;
+        }
+        Effect::Note { conversation, text } => {
+            let conversation = own(tx, instance, conversation)?;
+            note(tx, conversation, instance, &agent_rules.name, &text)?;
+        }
+        Effect::Schedule { name, when, payload } => {
+            super::work::set_schedule(tx, instance, &name, &when, &payload)?;
+        }
+        Effect::CancelSchedule { name } => {
+            tx.run("DELETE FROM schedules WHERE instance_id = ?1 AND name = ?2", (instance, name))?;
+            tx.wake(Wake::Schedule);
+        }
+        Effect::StartTask { name, key, payload, deadline } => {
+            tx.run(
+                "INSERT INTO turns (instance_id, kind, name, key, payload, due_at, deadline, created_at)
+                 VALUES (?1, 'task', ?2, ?3, ?4, ?5, ?6, ?5)
+                 ON CONFLICT (instance_id, key) DO NOTHING",
+                (
+                    instance,
+                    name,
+                    key,
+                    payload.to_string(),
+                    tx.now,
+                    deadline.map(|at| at.as_millisecond()),
+                ),
+            )?;
+            tx.wake(Wake::Task);
+        }
+        Effect::CancelTask { key } => cancel_task(tx, instance, &key)?,
+        Effect::Tell { agent: to, target, body, hops } => {
+            tell(tx, rules, agent_rules, instance, &to, target, body, hops)?;
+        }
+        Effect::NotifyOwner { conversation, draft } => {
+            let about = conversation.map(|about| own(tx, instance, about)).transpose()?;
+            notice::notify_owner(tx, rules, terms, agent, instance, about, &draft)?;
+        }
+        Effect::Speak { call, text } => {
+            calls::direct(tx, instance, call, Wanted::Speak(text))?;
+        }
+        Effect::HangUp { call, farewell } => {
+            calls::direct(tx, instance, Some(call), Wanted::HangUp { farewell })?;
+        }
+        Effect::Transfer { call, to } => {
+            calls::direct(tx, instance, Some(call), Wanted::Transfer { to })?;
+        }
+        Effect::Dictated { call, text } => {
+            calls::dictate(tx, instance, &agent_rules.name, call, text)?;
+        }
+        Effect::StartTurn(request) => {
+            own(tx, instance, request.conversation)?;
+            turns::start(tx, instance, &request)?;
+        }
+        Effect::Remember { name, text, trust } => {
+            memory::remember(tx, instance, &name, &text, trust)?;
+        }
+        Effect::Forget { name } => memory::forget(tx, instance, &name)?,
+        Effect::Label { conversation, label } => {
+            let conversation = own(tx, instance, conversation)?;
+            memory::label(tx, conversation, &label, &agent_rules.name)?;
+        }
+        Effect::TakeQuestion(question) => {
+            let subject = format!("A question from {}", question.path.last().map_or("", |a| a));
+            let conversation = open_own(tx, agent, instance, &subject)?;
+            tx.run("UPDATE conversations SET channel = 'agent' WHERE id = ?1", (conversation,))?;
+            note(tx, conversation, instance, &subject, &question.question)?;
+            let cause = Cause::Asked(question);
+            turns::start(tx, instance, &TurnRequest { conversation, cause, not_before: None })?;
+        }
+        Effect::Answered { instance: of, answer } => {
+            if of != instance {
+                return Err(StoreError::Conflict("an answer for another instance".into()));
+            }
+            turns::resolve(tx, instance, answer)?;
+        }
+    }
+    Ok(None)
 }
 
 fn own(tx: &Tx<'_>, instance: InstanceId, conversation: ConversationId) -> Result<ConversationId> {
@@ -193,7 +264,7 @@ fn load_original(tx: &Tx<'_>, message: MessageId) -> Result<Original> {
 pub(super) fn reply(
     tx: &mut Tx<'_>,
     rules: &Rules,
-    actor: &Actor,
+    terms: &Terms,
     agent: AgentId,
     instance: Option<InstanceId>,
     answers: MessageId,
@@ -226,20 +297,15 @@ pub(super) fn reply(
         recordings_of: None,
     };
     let effect = gate::Effect::Reply { to: &original.answered };
-    post(tx, rules, actor, effect, original.trust, &letter)
+    post(tx, rules, terms, effect, original.trust, &letter)
 }
 
 /// Sends a mail that answers nothing.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one caller per kind of actor; a struct would be used once"
-)]
 pub(super) fn send(
     tx: &mut Tx<'_>,
     rules: &Rules,
-    actor: &Actor,
+    terms: &Terms,
     agent: AgentId,
-    agent_rules: &AgentRules,
     conversation: ConversationId,
     to: Vec<String>,
     draft: &Draft,
@@ -248,7 +314,7 @@ pub(super) fn send(
         agent,
         conversation,
         answers: None,
-        from: agent_rules.address.clone(),
+        from: rules_of(rules, agent)?.address.clone(),
         to: lower(&to),
         cc: lower(&draft.cc),
         subject: draft.subject.clone(),
@@ -257,7 +323,7 @@ pub(super) fn send(
         draft,
         recordings_of: None,
     };
-    post(tx, rules, actor, gate::Effect::Send, Trust::Proven, &letter)
+    post(tx, rules, terms, gate::Effect::Send, Trust::Proven, &letter)
 }
 
 /// Tells an agent's owner, in a conversation that is theirs. Recordings of the calls of `about` may go along.
@@ -265,8 +331,8 @@ pub(super) fn send(
 pub(super) fn send_notice(
     tx: &mut Tx<'_>,
     rules: &Rules,
+    terms: &Terms,
     agent: AgentId,
-    agent_rules: &AgentRules,
     conversation: ConversationId,
     owner: &str,
     draft: &Draft,
@@ -276,7 +342,7 @@ pub(super) fn send_notice(
         agent,
         conversation,
         answers: None,
-        from: agent_rules.address.clone(),
+        from: rules_of(rules, agent)?.address.clone(),
         to: vec![owner.to_owned()],
         cc: lower(&draft.cc),
         subject: draft.subject.clone(),
@@ -285,8 +351,7 @@ pub(super) fn send_notice(
         draft,
         recordings_of: Some(about),
     };
-    let actor = Actor::Agent { approval: agent_rules.approval };
-    post(tx, rules, &actor, gate::Effect::Notify { owner }, Trust::Staff, &letter)
+    post(tx, rules, terms, gate::Effect::Notify { owner }, Trust::Staff, &letter)
 }
 
 fn lower(addresses: &[String]) -> Vec<String> {
@@ -313,20 +378,29 @@ struct Letter<'a> {
 fn post(
     tx: &mut Tx<'_>,
     rules: &Rules,
-    actor: &Actor,
+    terms: &Terms,
     effect: gate::Effect<'_>,
     trust: Trust,
     letter: &Letter<'_>,
 ) -> Result<MessageId> {
+    let actor = &terms.actor;
+    let trust = terms.trust.map_or(trust, |least| least.min(trust));
     let everyone: Vec<String> = letter.to.iter().chain(&letter.cc).cloned().collect();
-    let recipients = recipients(tx, rules, letter.conversation, &everyone)?;
+    let recipients = recipients(tx, rules, &terms.send, letter.conversation, &everyone)?;
     let (auto_since_human, instance): (u32, InstanceId) = tx.row(
         "SELECT auto_since_human, instance_id FROM conversations WHERE id = ?1",
         (letter.conversation,),
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
     let budgets = budgets(tx, rules, letter.agent, auto_since_human, &everyone)?;
-    let decision = gate::decide(effect, actor, &recipients, trust, &budgets);
+    let decision = match (gate::decide(effect, actor, &recipients, trust, &budgets), &terms.hold) {
+        // Members are answered whatever else is known.
+        (Decision::Allow, Some(Why::AskedToHold)) => Decision::Hold(Why::AskedToHold),
+        (Decision::Allow, Some(why)) if recipients.iter().any(|r| !r.member) => {
+            Decision::Hold(why.clone())
+        }
+        (decision, _) => decision,
+    };
 
     let (status, state, why) = match &decision {
         Decision::Allow => ("admitted", "held", String::new()),
@@ -383,6 +457,9 @@ fn post(
         "UPDATE conversations SET last_message_at = ?2 WHERE id = ?1",
         (letter.conversation, tx.now),
     )?;
+    if !terms.foreign.is_empty() {
+        turns::taint(tx, message, &terms.foreign)?;
+    }
     match decision {
         Decision::Allow => outbox::release(tx, message, automatic)?,
         Decision::Hold(_) => {
@@ -410,7 +487,7 @@ pub(super) fn check_release(
     )?;
     let mut everyone: Vec<String> = serde_json::from_str(&to)?;
     everyone.extend(serde_json::from_str::<Vec<String>>(&cc)?);
-    let recipients = recipients(tx, rules, conversation, &everyone)?;
+    let recipients = recipients(tx, rules, &SendRules::default(), conversation, &everyone)?;
     let budgets = budgets(tx, rules, agent, 0, &everyone)?;
     let actor = Actor::Person { name: by.to_owned() };
     match gate::decide(gate::Effect::Send, &actor, &recipients, Trust::Staff, &budgets) {
@@ -424,6 +501,7 @@ pub(super) fn check_release(
 fn recipients(
     tx: &Tx<'_>,
     rules: &Rules,
+    send: &SendRules,
     conversation: ConversationId,
     addresses: &[String],
 ) -> Result<Vec<Recipient>> {
@@ -438,9 +516,25 @@ fn recipients(
                     |_| Ok(()),
                 )?
                 .is_some();
-            Ok(Recipient { address: address.clone(), member, own: (rules.is_own)(address) })
+            // Only where it makes a difference.
+            let known = !member && !send.allowed_domains.is_empty() && is_known(tx, address)?;
+            Ok(Recipient {
+                address: address.clone(),
+                member,
+                own: (rules.is_own)(address),
+                beyond: send.beyond(address, known),
+            })
         })
         .collect()
+}
+
+/// Whether an address was ever proven to be somebody's.
+fn is_known(tx: &Tx<'_>, address: &str) -> Result<bool> {
+    Ok(tx
+        .find("SELECT 1 FROM handles WHERE channel = 'email' AND value = ?1", (address,), |_| {
+            Ok(())
+        })?
+        .is_some())
 }
 
 fn attach(tx: &Tx<'_>, message: MessageId, draft: &Draft, calls_of: InstanceId) -> Result<()> {

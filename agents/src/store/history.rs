@@ -6,8 +6,10 @@
 use super::{CallSummary, Result, Store, StoreError, calls, handle, timestamp};
 use crate::{
     ApprovalId, BlobId, CallId, ConversationId, DeliveryId, InstanceId, MessageId, OutboxId,
+    TaskId,
     live::{Origin, Outcome, Speaker, Via},
     mail::Attachment,
+    turn::Foreign,
 };
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -150,7 +152,7 @@ pub struct OutboxItem {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PendingReview {
     pub id: ApprovalId,
-    /// `draft` wants to leave; `message` wants in.
+    /// `draft` wants to leave; `message` wants in; `tool` wants to be called.
     pub kind: String,
     pub agent: String,
     pub conversation: ConversationId,
@@ -159,7 +161,21 @@ pub struct PendingReview {
     pub author: String,
     pub text: String,
     pub why: String,
+    /// The call, if it is one.
+    pub call: Option<PendingCall>,
+    /// Text nobody vouches for that was before the model.
+    pub foreign: Vec<Foreign>,
     pub created_at: Timestamp,
+}
+
+/// A call that waits for a person: exactly what will happen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PendingCall {
+    pub turn: TaskId,
+    pub tool: String,
+    /// In canonical JSON.
+    pub arguments: String,
+    pub expires_at: Timestamp,
 }
 
 /// An agent with its numbers.
@@ -286,28 +302,12 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<PendingReview>> {
         self.read_async(move |conn| {
-            let mut query = conn.prepare_cached(
-                "SELECT p.id, p.kind, a.name, p.conversation_id, p.message_id, c.subject, m.author,
-                        m.text, p.why, p.created_at
-                 FROM approvals p JOIN conversations c ON c.id = p.conversation_id
-                 JOIN agents a ON a.id = c.agent_id JOIN messages m ON m.id = p.message_id
+            let mut query = conn.prepare_cached(&format!(
+                "SELECT {REVIEW}
                  WHERE p.state = 'pending' AND (?1 IS NULL OR p.conversation_id = ?1)
-                 ORDER BY p.id LIMIT ?2",
-            )?;
-            let rows = query.query_map((conversation, limit.clamp(1, PAGE_MAX)), |row| {
-                Ok(PendingReview {
-                    id: row.get(0)?,
-                    kind: row.get(1)?,
-                    agent: row.get(2)?,
-                    conversation: row.get(3)?,
-                    message: row.get(4)?,
-                    subject: row.get(5)?,
-                    author: row.get(6)?,
-                    text: row.get(7)?,
-                    why: row.get(8)?,
-                    created_at: timestamp(row.get(9)?),
-                })
-            })?;
+                 ORDER BY p.id LIMIT ?2"
+            ))?;
+            let rows = query.query_map((conversation, limit.clamp(1, PAGE_MAX)), review)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
         .await
@@ -631,4 +631,40 @@ pub(super) fn deliveries(conn: &Connection, outbox: OutboxId) -> Result<Vec<Deli
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The columns of a review, for [`review`].
+pub(super) const REVIEW: &str = "p.id, p.kind, a.name, p.conversation_id, p.message_id, c.subject,
+    m.author, m.text, p.why, p.created_at, p.turn_id, p.tool, p.arguments, p.expires_at,
+    coalesce(t.foreign_text, p.foreign_text)
+    FROM approvals p JOIN conversations c ON c.id = p.conversation_id
+    JOIN agents a ON a.id = c.agent_id JOIN messages m ON m.id = p.message_id
+    LEFT JOIN tainted t ON t.message_id = p.message_id";
+
+pub(super) fn review(row: &Row<'_>) -> rusqlite::Result<PendingReview> {
+    let (turn, expires_at): (Option<TaskId>, Option<i64>) = (row.get(10)?, row.get(13)?);
+    let foreign: String = row.get(14)?;
+    let call = match turn.zip(expires_at) {
+        Some((turn, expires_at)) => Some(PendingCall {
+            turn,
+            tool: row.get(11)?,
+            arguments: row.get(12)?,
+            expires_at: timestamp(expires_at),
+        }),
+        None => None,
+    };
+    Ok(PendingReview {
+        id: row.get(0)?,
+        kind: row.get(1)?,
+        agent: row.get(2)?,
+        conversation: row.get(3)?,
+        message: row.get(4)?,
+        subject: row.get(5)?,
+        author: row.get(6)?,
+        text: row.get(7)?,
+        why: row.get(8)?,
+        call,
+        foreign: serde_json::from_str(&foreign).unwrap_or_default(),
+        created_at: timestamp(row.get(9)?),
+    })
 }

@@ -5,7 +5,9 @@
 
 use super::{
     ConversationEntry, ConversationSummary, DeadLetter, OutboxItem, PendingReview, Result,
-    ScheduleRow, SearchHit, Sight, Store, StoreError, history, search, timestamp,
+    ScheduleRow, SearchHit, Sight, Store, StoreError,
+    history::{self, REVIEW, review},
+    search, timestamp,
     triage::{self, Handling},
 };
 use crate::{AgentId, ApprovalId, ContactId, ConversationId, EventId, MessageId, OutboxId, UserId};
@@ -294,28 +296,12 @@ impl Store {
     ) -> Result<Vec<PendingReview>> {
         self.read_async(move |conn| {
             let mut query = conn.prepare_cached(&format!(
-                "SELECT p.id, p.kind, a.name, p.conversation_id, p.message_id, c.subject, m.author,
-                        m.text, p.why, p.created_at
-                 FROM approvals p JOIN conversations c ON c.id = p.conversation_id
-                 JOIN agents a ON a.id = c.agent_id JOIN messages m ON m.id = p.message_id
+                "SELECT {REVIEW}
                  WHERE p.state = 'pending' AND p.id > ?2 AND {IN_SIGHT}
                    AND (?3 IS NULL OR p.conversation_id = ?3)
                  ORDER BY p.id LIMIT ?4"
             ))?;
-            let rows = query.query_map((&sight, after, conversation, limit), |row| {
-                Ok(PendingReview {
-                    id: row.get(0)?,
-                    kind: row.get(1)?,
-                    agent: row.get(2)?,
-                    conversation: row.get(3)?,
-                    message: row.get(4)?,
-                    subject: row.get(5)?,
-                    author: row.get(6)?,
-                    text: row.get(7)?,
-                    why: row.get(8)?,
-                    created_at: timestamp(row.get(9)?),
-                })
-            })?;
+            let rows = query.query_map((&sight, after, conversation, limit), review)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
         .await

@@ -11,6 +11,7 @@ use rusqlite::Connection;
 const MIGRATIONS: &[(u32, &str, &str)] = &[
     (1, "history", include_str!("migrations/0001_history.sql")),
     (2, "calls", include_str!("migrations/0002_calls.sql")),
+    (3, "turns", include_str!("migrations/0003_turns.sql")),
     (4, "users", include_str!("migrations/0004_users.sql")),
 ];
 

@@ -11,6 +11,7 @@
 //! - `calls`: calls and chats are opened, what is said in them is kept, and they end;
 //! - `review`: what people decide;
 //! - `work`: schedules and tasks;
+//! - `turns`, `view` and `memory`: turns of a model, what they may see, and what they remember;
 //! - `history`, `lists` and `search`: reading;
 //! - `triage`, `drafts`, `contacts`: what people do about it;
 //! - `changes` and `webhooks`: telling others what happened;
@@ -33,6 +34,7 @@ mod housekeeping;
 mod idempotency;
 mod index;
 mod lists;
+mod memory;
 mod migrate;
 mod notice;
 mod outbox;
@@ -42,7 +44,9 @@ mod search;
 mod thread;
 mod tokens;
 mod triage;
+mod turns;
 mod users;
+mod view;
 mod webhooks;
 mod work;
 mod writer;
@@ -58,19 +62,22 @@ pub use drafts::{DraftFile, DraftRow, DraftText, NewDraft};
 pub use handle::{DeadLetter, Failure, HandleOutcome, PendingEvent, Queued};
 pub use history::{
     AgentSummary, ConversationEntry, ConversationPage, ConversationSummary, DeliverySummary,
-    EntryDelivery, EntryMail, EntrySpoken, OutboxItem, PendingReview, RawMail,
+    EntryDelivery, EntryMail, EntrySpoken, OutboxItem, PendingCall, PendingReview, RawMail,
 };
 pub use idempotency::Repeated;
 pub use lists::{
     ConversationFilter, Listed, MessageFile, Queue, conversation_cursor, schedule_cursor,
 };
+pub use memory::{Fact, MEMORY_MAX};
 pub use outbox::{Claimed, DeliveryOutcome, OutgoingMail, RenderedPart};
 pub use review::{Compose, Reviewed};
 pub use rights::{Scope, Sight, Thing, UserRole};
 pub use search::SearchHit;
 pub use tokens::{NewToken, Token};
 pub use triage::{Handling, TRIAGED_MAX, Triage};
+pub use turns::{Appended, TurnRow, TurnRun, Used};
 pub use users::{NewLink, SecretHash, Session, User, UserChange, actor};
+pub(crate) use view::{FileAt, Viewpoint};
 pub use webhooks::{DueWebhook, Webhook, WebhookDelivery, WebhookOutcome};
 pub use work::{IntentState, ScheduleRow, TaskRow, TaskRun, TaskState};
 

@@ -5,8 +5,8 @@
 //! one to the other.
 
 use super::{
-    AgentRules, Result, Rules, Tx, accept,
-    effects::{note, open_own, send_notice, show},
+    Result, Rules, Tx, accept,
+    effects::{Terms, note, open_own, rules_of, send_notice, show},
 };
 use crate::{AgentId, ConversationId, InstanceId, agent::OWNER_KEY, mail::Draft};
 
@@ -15,12 +15,13 @@ use crate::{AgentId, ConversationId, InstanceId, agent::OWNER_KEY, mail::Draft};
 pub(super) fn notify_owner(
     tx: &mut Tx<'_>,
     rules: &Rules,
+    terms: &Terms,
     agent: AgentId,
-    agent_rules: &AgentRules,
     instance: InstanceId,
     about: Option<ConversationId>,
     draft: &Draft,
 ) -> Result<()> {
+    let agent_rules = rules_of(rules, agent)?;
     let owner = agent_rules.owner.as_deref().map(str::trim).filter(|owner| !owner.is_empty());
     let Some(owner) = owner.map(str::to_lowercase) else {
         let conversation = match about {
@@ -38,8 +39,7 @@ pub(super) fn notify_owner(
     let home = accept::find_or_create_instance(tx, agent, OWNER_KEY, None)?;
     let conversation = open_own(tx, agent, home, &draft.subject)?;
     tx.run("UPDATE conversations SET linked_to = ?2 WHERE id = ?1", (conversation, about))?;
-    let message =
-        send_notice(tx, rules, agent, agent_rules, conversation, &owner, draft, instance)?;
+    let message = send_notice(tx, rules, terms, agent, conversation, &owner, draft, instance)?;
     let (state, why): (String, String) =
         tx.row("SELECT state, why FROM outbox WHERE message_id = ?1", (message,), |row| {
             Ok((row.get(0)?, row.get(1)?))

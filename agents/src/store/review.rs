@@ -6,7 +6,7 @@
 
 use super::{
     Lane, MessageStatus, Result, Rules, Store, StoreError, Tx, Wake, accept, effects, handle,
-    housekeeping, outbox,
+    housekeeping, outbox, turns,
 };
 use crate::{
     AgentId, ApprovalId, ContactId, ConversationId, InstanceId, MessageId, OutboxId,
@@ -22,7 +22,7 @@ pub struct Reviewed {
     pub approval: ApprovalId,
     pub conversation: ConversationId,
     pub message: MessageId,
-    /// `draft` or `message`.
+    /// `draft`, `message` or `tool`.
     pub kind: String,
     pub approved: bool,
 }
@@ -40,7 +40,8 @@ pub struct Compose {
 }
 
 impl Store {
-    /// Approves: a draft leaves, perhaps with another text; a message is admitted, and its sender becomes known.
+    /// Approves: a draft leaves, perhaps with another text; a message is admitted, and its sender becomes known;
+    /// a call is made, perhaps with other arguments, which are then given as JSON.
     pub async fn approve(
         &self,
         approval: ApprovalId,
@@ -74,6 +75,13 @@ impl Store {
                 if let Some(at) = at {
                     outbox::put_off(tx, message, at)?;
                 }
+            } else if kind == "tool" {
+                let arguments = edited_text;
+                turns::decided(tx, approval, &by, turns::Verdict::Approved { arguments })?;
+                tx.run(
+                    "UPDATE messages SET status = 'admitted', status_why = '' WHERE id = ?1",
+                    (message,),
+                )?;
             } else {
                 admit(tx, &rules, message, &by, "staff", Trust::Known)?;
             }
@@ -104,6 +112,10 @@ impl Store {
                     (message, format!("rejected by {by}: {reason}")),
                 )?;
                 tell_agent(tx, &rules, conversation, message, false, &reason)?;
+            }
+            if kind == "tool" {
+                let reason = reason.clone();
+                turns::decided(tx, approval, &by, turns::Verdict::Rejected { reason })?;
             }
             tx.audit(&by, "review.reject", &approval.to_string(), &reason)?;
             reopen(tx, conversation)?;
@@ -160,7 +172,7 @@ impl Store {
         at: Option<Timestamp>,
     ) -> Result<(MessageId, Option<String>)> {
         let rules = self.rules();
-        self.write(Lane::Turn, move |tx| post(tx, &rules, &actor, compose, at)).await
+        self.write(Lane::Turn, move |tx| post(tx, &rules, actor, compose, at)).await
     }
 }
 
@@ -168,7 +180,7 @@ impl Store {
 pub(super) fn post(
     tx: &mut Tx<'_>,
     rules: &Rules,
-    actor: &Actor,
+    actor: Actor,
     compose: Compose,
     at: Option<Timestamp>,
 ) -> Result<(MessageId, Option<String>)> {
@@ -176,13 +188,14 @@ pub(super) fn post(
         .agents
         .get(&compose.agent)
         .ok_or_else(|| StoreError::NotFound(format!("no agent with id {}", compose.agent)))?;
-    let name = match actor {
+    let name = match &actor {
         Actor::Person { name } | Actor::Program { name } => name.clone(),
         Actor::Agent { .. } => agent_rules.name.clone(),
     };
+    let terms = effects::Terms::of(actor);
     let message = match compose.answers {
         Some(answers) => {
-            effects::reply(tx, rules, actor, compose.agent, None, answers, &compose.draft)?
+            effects::reply(tx, rules, &terms, compose.agent, None, answers, &compose.draft)?
         }
         None => {
             let conversation = match compose.conversation {
@@ -192,9 +205,8 @@ pub(super) fn post(
             effects::send(
                 tx,
                 rules,
-                actor,
+                &terms,
                 compose.agent,
-                agent_rules,
                 conversation,
                 compose.to,
                 &compose.draft,
@@ -254,7 +266,8 @@ fn claim(
 ) -> Result<(String, ConversationId, MessageId)> {
     let claimed = tx.find(
         "UPDATE approvals SET state = ?2, decided_by = ?3, reason = ?4, decided_at = ?5
-         WHERE id = ?1 AND state = 'pending' RETURNING kind, conversation_id, message_id",
+         WHERE id = ?1 AND state = 'pending' AND coalesce(expires_at > ?5, 1)
+         RETURNING kind, conversation_id, message_id",
         (approval, state, by, reason, tx.now),
         |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
     )?;
@@ -267,6 +280,12 @@ fn claim(
         })?;
     Err(match decided {
         None => StoreError::NotFound(format!("there is no review {approval}")),
+        Some((state, _)) if state == "pending" => {
+            StoreError::Conflict(format!("review {approval} expired: nobody decided in time"))
+        }
+        Some((state, by)) if by.is_empty() => {
+            StoreError::Conflict(format!("review {approval} is {state}"))
+        }
         Some((state, by)) => {
             StoreError::Conflict(format!("review {approval} was already {state} by {by}"))
         }
@@ -431,6 +450,7 @@ pub(super) fn bring_home(
          WHERE instance_id = ?1 AND state IN ('ready', 'running')",
         (instance, tx.now),
     )?;
+    turns::withdraw(tx, instance)?;
     tx.wake(Wake::Task);
     tx.wake(Wake::Schedule);
     Ok(home)

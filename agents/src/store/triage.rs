@@ -276,7 +276,7 @@ fn set_assignee(tx: &Tx<'_>, id: ConversationId, assignee: Option<UserId>) -> Re
     Ok(())
 }
 
-fn add_label(tx: &Tx<'_>, id: ConversationId, label: &str) -> Result<()> {
+pub(super) fn add_label(tx: &Tx<'_>, id: ConversationId, label: &str) -> Result<()> {
     tx.run(
         "INSERT OR IGNORE INTO conversation_labels (conversation_id, label) VALUES (?1, ?2)",
         (id, label),
@@ -335,7 +335,7 @@ fn restore(tx: &Tx<'_>, was: &Before) -> Result<()> {
     Ok(())
 }
 
-fn labels(conn: &Connection, id: ConversationId) -> Result<Vec<String>> {
+pub(super) fn labels(conn: &Connection, id: ConversationId) -> Result<Vec<String>> {
     Ok(conn
         .prepare_cached(
             "SELECT label FROM conversation_labels WHERE conversation_id = ?1 ORDER BY label",

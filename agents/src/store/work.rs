@@ -217,7 +217,7 @@ impl Store {
         self.write(Lane::Turn, |tx| {
             let cancelled = {
                 let mut query = tx.conn.prepare_cached(
-                    "SELECT id FROM turns WHERE state = 'running' AND cancelled = 1",
+                    "SELECT id FROM turns WHERE state = 'running' AND cancelled = 1 AND kind = 'task'",
                 )?;
                 query.query_map((), |row| row.get(0))?.collect::<rusqlite::Result<Vec<TaskId>>>()?
             };
@@ -234,7 +234,8 @@ impl Store {
         self.write(Lane::Turn, move |tx| {
             let mut query = tx.conn.prepare_cached(
                 "UPDATE turns SET state = 'running', attempts = attempts + 1
-                 WHERE id IN (SELECT id FROM turns WHERE state = 'ready' AND due_at <= ?1
+                 WHERE id IN (SELECT id FROM turns
+                              WHERE state = 'ready' AND kind = 'task' AND due_at <= ?1
                               ORDER BY due_at, id LIMIT ?2)
                  RETURNING id, instance_id, name, payload, checkpoint, attempts, deadline,
                            (SELECT agent_id FROM instances i WHERE i.id = instance_id)",
@@ -268,7 +269,9 @@ impl Store {
     pub fn next_task(&self) -> Result<Option<Timestamp>> {
         self.read(|conn| {
             Ok(conn
-                .prepare_cached("SELECT min(due_at) FROM turns WHERE state = 'ready'")?
+                .prepare_cached(
+                    "SELECT min(due_at) FROM turns WHERE state = 'ready' AND kind = 'task'",
+                )?
                 .query_row((), |row| row.get::<_, Option<i64>>(0))?
                 .map(timestamp))
         })
@@ -277,8 +280,9 @@ impl Store {
     /// Running tasks whose cancellation was asked for.
     pub fn cancelled_tasks(&self) -> Result<Vec<TaskId>> {
         self.read(|conn| {
-            let mut query = conn
-                .prepare_cached("SELECT id FROM turns WHERE state = 'running' AND cancelled = 1")?;
+            let mut query = conn.prepare_cached(
+                "SELECT id FROM turns WHERE state = 'running' AND cancelled = 1 AND kind = 'task'",
+            )?;
             Ok(query.query_map((), |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
         })
     }

@@ -45,8 +45,9 @@ fn budgets() -> impl Strategy<Value = Budgets> {
 }
 
 fn recipients() -> impl Strategy<Value = Vec<Recipient>> {
-    let one = ("[ab]@x\\.test", any::<bool>(), any::<bool>())
-        .prop_map(|(address, member, own)| Recipient { address, member, own });
+    let one = ("[ab]@x\\.test", any::<bool>(), any::<bool>()).prop_map(|(address, member, own)| {
+        Recipient { address, member, own, ..Recipient::default() }
+    });
     proptest::collection::vec(one, 0..4)
 }
 

@@ -2,9 +2,10 @@
 
 use crate::support::{KEY, OPENAI, WIRES, ask, model, open, request, settings};
 use frontdesk_agents::{
-    model::{ErrorKind, Models, Retry, Secret, Timeouts, Wire},
+    model::{ErrorKind, Event, Models, Retry, Secret, Timeouts, Usage, Wire},
     testing::model_server::{Asked, Hold, ModelServer, Script},
 };
+use futures_util::StreamExt as _;
 use std::{
     io::Write,
     sync::{Arc, Mutex},
@@ -83,14 +84,24 @@ async fn an_answer_that_breaks_off_is_an_error_after_what_was_said() {
 #[tokio::test]
 async fn an_error_in_the_middle_of_an_answer_is_understood() {
     for wire in WIRES {
-        let script =
-            Script::new().text("Dear").ping().error_event("overloaded_error", "Overloaded");
+        let hold = Hold::new();
+        let script = Script::new().text("Oh. ").hold(&hold).text("Dear").ping();
+        let script = script.error_event("overloaded_error", "Overloaded").usage(9, 0, 3);
         let server = ModelServer::scripted([script]).await;
-        let answer = ask(&model(wire, &server), request("Hello")).await;
-        assert_eq!(
-            answer.error.map(|error| error.kind),
-            Some(ErrorKind::Overloaded { retry_after: None })
-        );
+        let mut answer = model(wire, &server).stream(request("Hello"));
+        assert!(matches!(answer.next().await, Some(Ok(Event::Started { .. }))));
+        assert!(matches!(answer.next().await, Some(Ok(Event::TextDelta(text))) if text == "Oh. "));
+        // Let go on only now: before the first token, the request would be repeated.
+        hold.release();
+        assert!(matches!(answer.next().await, Some(Ok(Event::TextDelta(text))) if text == "Dear"));
+        if wire == Wire::Anthropic {
+            // It says at once what the request costs.
+            let usage = answer.next().await;
+            assert!(matches!(usage, Some(Ok(Event::Usage(Usage { input: 9, .. })))), "{usage:?}");
+        }
+        let error = answer.next().await.unwrap().unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Overloaded { retry_after: None });
+        assert!(answer.next().await.is_none());
     }
 }
 
@@ -101,7 +112,8 @@ async fn a_server_that_says_nothing_is_given_up() {
         let stalls = || Script::new().text("Dear").hold(&Hold::new());
         let server = ModelServer::scripted([silent(), stalls()]).await;
         let mut settings = settings(wire, &server);
-        let after = Duration::from_millis(20);
+        // Long enough for the request to arrive on a busy machine.
+        let after = Duration::from_millis(250);
         settings.timeouts = Timeouts { first_token: after, ..Timeouts::default() };
         let answer = ask(&open(settings.clone()), request("Hello")).await;
         assert_eq!(
@@ -109,6 +121,7 @@ async fn a_server_that_says_nothing_is_given_up() {
             Some(ErrorKind::FirstTokenTimeout { after })
         );
         server.wait_cancelled(1).await;
+        let after = Duration::from_millis(20);
         settings.timeouts = Timeouts { stall: after, ..Timeouts::default() };
         let answer = ask(&open(settings), request("Hello")).await;
         assert_eq!(answer.error.map(|error| error.kind), Some(ErrorKind::Stalled { after }));
@@ -137,6 +150,8 @@ async fn a_server_that_is_not_there_is_named_as_that() {
         let mut hello = [0; 4_096];
         assert!(stream.read(&mut hello).await.unwrap() > 0);
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        // Closing with something unread would be a reset, which may overtake the answer.
+        while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
     });
     settings.base_url = format!("https://localhost:{port}/v1");
     let error = ask(&open(settings), request("Hello")).await.error.unwrap();

@@ -183,11 +183,13 @@ impl Driver {
         for output in outputs {
             self.carry_out(output);
         }
-        if answered && !self.listener.is_open() && !self.call.is_over() {
-            if let Some(problem) = self.listener.open() {
-                self.tell(Event::Problem(problem));
-                self.feed(Input::TranscriberFailed { lasting: true });
-            }
+        if answered
+            && !self.listener.is_open()
+            && !self.call.is_over()
+            && let Some(problem) = self.listener.open()
+        {
+            self.tell(Event::Problem(problem));
+            self.feed(Input::TranscriberFailed { lasting: true });
         }
     }
 

@@ -7,8 +7,9 @@ use std::fmt;
 /// A piece of an answer.
 ///
 /// What always holds: a stream is `Started`, then any number of deltas and calls, then at most one `Usage`,
-/// then `Stop`, and nothing after it; or it ends with an error at any place. A stream that ends without
-/// `Stop` and without an error does not exist: a connection that breaks off is an error. Every `ToolCall`
+/// then `Stop`, and nothing after it; or it ends with an error at any place, before which a `Usage` may say
+/// what is known of its cost. A stream that ends without `Stop` and without an error does not exist: a
+/// connection that breaks off is an error. Every `ToolCall`
 /// follows its own `ToolCallStart` and has the same index.
 #[derive(Clone, PartialEq)]
 pub enum Event {
@@ -27,7 +28,7 @@ pub enum Event {
     ToolCallDelta { index: usize, json: String },
     /// A call is complete.
     ToolCall { index: usize, call: ToolCall },
-    /// What the answer cost.
+    /// What the answer cost, or what is known of it when it breaks off.
     Usage(Usage),
     /// The end of the answer.
     Stop(StopReason),

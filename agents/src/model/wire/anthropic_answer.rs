@@ -189,25 +189,28 @@ impl Decoder {
         }
     }
 
-    fn close(&mut self, out: &mut Vec<Event>) {
-        self.calls.complete_all(out);
+    pub fn usage(&self) -> Option<Usage> {
         let Counts {
             input_tokens,
             cache_creation_input_tokens,
             cache_read_input_tokens,
             output_tokens,
         } = self.usage;
-        if input_tokens.is_some() || output_tokens.is_some() {
-            let cached = cache_read_input_tokens.unwrap_or_default();
-            let cache_written = cache_creation_input_tokens.unwrap_or_default();
-            // Anthropic counts these three apart.
-            let input = input_tokens
-                .unwrap_or_default()
-                .saturating_add(cached)
-                .saturating_add(cache_written);
-            let output = output_tokens.unwrap_or_default();
-            out.push(Event::Usage(Usage { input, cached, cache_written, output, cost: None }));
+        if input_tokens.is_none() && output_tokens.is_none() {
+            return None;
         }
+        let cached = cache_read_input_tokens.unwrap_or_default();
+        let cache_written = cache_creation_input_tokens.unwrap_or_default();
+        // Anthropic counts these three apart.
+        let input =
+            input_tokens.unwrap_or_default().saturating_add(cached).saturating_add(cache_written);
+        let output = output_tokens.unwrap_or_default();
+        Some(Usage { input, cached, cache_written, output, cost: None })
+    }
+
+    fn close(&mut self, out: &mut Vec<Event>) {
+        self.calls.complete_all(out);
+        out.extend(self.usage().map(Event::Usage));
         let stop = self.stop.take().unwrap_or_else(|| self.reason("end_turn"));
         out.push(Event::Stop(stop));
         self.done = true;

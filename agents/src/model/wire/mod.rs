@@ -15,7 +15,7 @@ mod openai_answer;
 #[cfg(test)]
 mod tests;
 
-use super::{Capabilities, ErrorKind, Event, Request, Secret, sse::SseEvent};
+use super::{Capabilities, ErrorKind, Event, Request, Secret, Usage, sse::SseEvent};
 pub(super) use failure::{classify, in_stream};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -113,6 +113,14 @@ impl Decoder {
         match self {
             Self::OpenAi(decoder) => decoder.stage(),
             Self::Anthropic(decoder) => decoder.stage(),
+        }
+    }
+
+    /// What is known so far of what the answer cost.
+    pub fn usage(&self) -> Option<Usage> {
+        match self {
+            Self::OpenAi(decoder) => decoder.usage(),
+            Self::Anthropic(decoder) => decoder.usage(),
         }
     }
 

@@ -102,6 +102,10 @@ impl Decoder {
         }
     }
 
+    pub fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
     pub fn read(&mut self, event: &SseEvent, out: &mut Vec<Event>) -> Result<bool, ErrorKind> {
         let data = event.data.trim();
         if data == "[DONE]" {

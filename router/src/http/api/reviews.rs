@@ -50,6 +50,9 @@ struct Approve {
     reason: String,
     /// This text leaves instead.
     text: Option<String>,
+    /// The tool is called with this instead, a JSON object.
+    #[schema(value_type = Option<Object>)]
+    arguments: Option<serde_json::Map<String, serde_json::Value>>,
     /// A draft leaves then and not before.
     send_at: Option<Timestamp>,
     /// A draft can be taken back for this long (`POST /outbox/{id}/recall`): 0 to 60 s.
@@ -68,7 +71,7 @@ struct Reject {
 #[derive(Debug, Serialize, ToSchema)]
 struct DecisionView {
     review: i64,
-    /// `queued` or `admitted`; `cancelled` or `rejected`.
+    /// `queued`, `admitted` or, of a call, `approved`; `cancelled` or `rejected`.
     state: &'static str,
     reviewed: ReviewedView,
     /// The outgoing mail that this released, for `POST /outbox/{id}/recall`.
@@ -81,7 +84,7 @@ struct ReviewedView {
     approval: i64,
     conversation: i64,
     message: i64,
-    /// `draft` or `message`.
+    /// `draft`, `message` or `tool`.
     kind: String,
     approved: bool,
 }
@@ -98,7 +101,8 @@ impl From<Reviewed> for ReviewedView {
     }
 }
 
-/// Approve: a draft leaves, perhaps with another text; a message is admitted and its sender is known.
+/// Approve: a draft leaves, perhaps with another text; a message is admitted and its sender is known; a
+/// tool is called, perhaps with other arguments.
 #[utoipa::path(post, path = "/reviews/{id}/approve", tag = "reviews", params(("id" = i64, Path)),
     request_body = Approve, responses((status = 200, body = DecisionView)))]
 async fn approve(
@@ -109,16 +113,22 @@ async fn approve(
 ) -> Answer<Json<DecisionView>> {
     principal.reach(&desk, Thing::Review(ApprovalId(id))).await?;
     let at = leaves_at(&desk, said.send_at, said.undo_seconds)?;
+    let instead = said.arguments.map(|to| serde_json::Value::Object(to).to_string()).or(said.text);
     let by = principal.name();
-    let reviewed = desk.store.approve_at(ApprovalId(id), by, said.text, said.reason, at).await?;
+    let reviewed = desk.store.approve_at(ApprovalId(id), by, instead, said.reason, at).await?;
     let is_draft = reviewed.kind == "draft";
     let outbox =
         if is_draft { Some(desk.store.outbox_of(reviewed.message).await?.0) } else { None };
-    let state = if is_draft { "queued" } else { "admitted" };
+    let state = match reviewed.kind.as_str() {
+        "draft" => "queued",
+        "tool" => "approved",
+        _ => "admitted",
+    };
     Ok(Json(DecisionView { review: id, state, reviewed: reviewed.into(), outbox }))
 }
 
-/// Reject: a draft is cancelled and its agent hears why; a message stays out of every history.
+/// Reject: a draft is cancelled and its agent hears why; a message stays out of every history; a tool is
+/// not called, and the model hears why.
 #[utoipa::path(post, path = "/reviews/{id}/reject", tag = "reviews", params(("id" = i64, Path)),
     request_body = Reject, responses((status = 200, body = DecisionView)))]
 async fn reject(

@@ -8,6 +8,7 @@ use frontdesk_agents::{
         AgentSummary, CallSummary, ConversationEntry, DeliverySummary, EntryDelivery, EntryMail,
         EntrySpoken, Listed, OutboxItem, PendingReview, SearchHit,
     },
+    turn::Foreign,
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -443,7 +444,7 @@ impl From<OutboxItem> for OutboxView {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ReviewView {
     pub id: i64,
-    /// `draft` wants to leave; `message` wants in.
+    /// `draft` wants to leave; `message` wants in; `tool` wants to be called.
     pub kind: String,
     pub agent: String,
     pub conversation: i64,
@@ -452,7 +453,39 @@ pub struct ReviewView {
     pub from: String,
     pub text: String,
     pub why: String,
+    /// Exactly what will happen, where a tool wants to be called.
+    pub call: Option<CallView>,
+    /// What nobody vouches for and was before the model that wrote or asked this.
+    pub foreign: Vec<ForeignView>,
     pub created_at: Timestamp,
+}
+
+/// A call of a tool that waits for a person.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CallView {
+    pub turn: i64,
+    pub tool: String,
+    /// What it is called with, a JSON object.
+    #[schema(value_type = Object)]
+    pub arguments: Value,
+    /// Without a decision by then it is not made.
+    pub expires_at: Timestamp,
+}
+
+/// A text that nobody vouches for.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ForeignView {
+    /// What it is, in words.
+    pub kind: &'static str,
+    pub from: String,
+    /// Its beginning.
+    pub excerpt: String,
+}
+
+impl From<Foreign> for ForeignView {
+    fn from(foreign: Foreign) -> Self {
+        Self { kind: foreign.kind.words(), from: foreign.from, excerpt: foreign.excerpt }
+    }
 }
 
 impl From<PendingReview> for ReviewView {
@@ -467,6 +500,15 @@ impl From<PendingReview> for ReviewView {
             from: review.author,
             text: review.text,
             why: review.why,
+            call: review.call.map(|call| CallView {
+                turn: call.turn.0,
+                tool: call.tool,
+                // Stored by us; what does not read is shown as it stands.
+                arguments: serde_json::from_str(&call.arguments)
+                    .unwrap_or(Value::String(call.arguments)),
+                expires_at: call.expires_at,
+            }),
+            foreign: review.foreign.into_iter().map(ForeignView::from).collect(),
             created_at: review.created_at,
         }
     }
