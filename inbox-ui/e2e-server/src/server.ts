@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { languageModel } from "./sphinx.js";
+import { languageModel, soundsOf } from "./sphinx.js";
 
 /** Longer than a start takes on a machine that is busy with something else. */
 const START_SECONDS = 60;
@@ -44,12 +44,14 @@ export class FrontdeskServer {
   static async start(setup: Setup): Promise<FrontdeskServer> {
     const folder = await mkdtemp(join(tmpdir(), "frontdesk-"));
     const [config, model, log] = [join(folder, "frontdesk.toml"), join(folder, "words.lm"), join(folder, "log")];
+    const dictionary = join(folder, "words.dict");
     await writeFile(model, languageModel(setup.sentences));
+    await writeFile(dictionary, await soundsOf(setup.sentences));
     await writeFile(
       config,
       `[server]\nlog_level = ${JSON.stringify(process.env["FRONTDESK_LOG"] ?? "info")}\n[http]\nlisten = ["127.0.0.1:0"]\n[smtp]\nlisten = ["127.0.0.1:0"]\n` +
         `[voice]\nstt = "pocketsphinx:en-us"\nstt_fallback = "none"\ntts = "flite:kal16"\nmax_calls_per_user = 4\n${setup.voice ?? ""}` +
-        `[voice.pocketsphinx]\nlanguage_model = ${JSON.stringify(model)}\nsessions = 4\n` +
+        `[voice.pocketsphinx]\nlanguage_model = ${JSON.stringify(model)}\ndictionary = ${JSON.stringify(dictionary)}\nsessions = 4\n` +
         (setup.ears ? `[voice.openai]\nbase_url = ${JSON.stringify(setup.ears)}\n` : "") +
         setup.agents,
     );

@@ -1,7 +1,7 @@
 /** Speech turned back into words by PocketSphinx, among a few sentences that it may be. */
 
 import { execFile } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -44,6 +44,17 @@ function at16k(samples: Float32Array, rate: number): Int16Array {
 /** 16 kHz sound as it is in a WAV file. */
 export async function understandPcm(samples: Int16Array, sentences: readonly string[]): Promise<string> {
   return await understand(toFloat(samples), RATE, sentences);
+}
+
+/**
+ * How the words of these sentences sound, of all that the system's dictionary has. With the whole of it a small
+ * language model takes seconds to load, and on a busy machine longer than a caller waits.
+ */
+export async function soundsOf(sentences: readonly string[]): Promise<string> {
+  const words = new Set(sentences.flatMap((sentence) => sentence.split(" ")));
+  const whole = await readFile("/usr/share/pocketsphinx/model/en-us/cmudict-en-us.dict", "utf8");
+  const lines = whole.split("\n").filter((line) => words.has(line.split(/[ (]/, 1)[0] ?? ""));
+  return `${lines.join("\n")}\n`;
 }
 
 /** An ARPA language model of these sentences, for a server that is to hear no others. */

@@ -107,7 +107,7 @@ pub struct MessageView {
     /// Of what was said in a call.
     pub spoken: Option<SpokenView>,
     /// The call that ended here.
-    pub call: Option<CallView>,
+    pub call: Option<VoiceCallView>,
     pub attachments: Vec<AttachmentView>,
 }
 
@@ -139,7 +139,7 @@ impl From<EntrySpoken> for SpokenView {
 
 /// A call.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct CallView {
+pub struct VoiceCallView {
     pub id: i64,
     /// `browser` or `phone`.
     pub channel: &'static str,
@@ -153,7 +153,7 @@ pub struct CallView {
     pub recorded: bool,
 }
 
-impl From<CallSummary> for CallView {
+impl From<CallSummary> for VoiceCallView {
     fn from(summary: CallSummary) -> Self {
         Self {
             id: summary.call.id.0,
