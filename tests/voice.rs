@@ -8,6 +8,7 @@ use frontdesk_agents::{
     Agent, Context, Draft, HandlerError, Mail,
     live::{Reply, Turn},
 };
+use frontdesk_router::voice::client;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use support::{
@@ -324,4 +325,36 @@ async fn a_server_that_stops_says_so_and_keeps_what_was_said() {
         .unwrap();
     assert_eq!((reason.as_str(), said), ("server_stopped", 2));
     drop(folder);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_talks_from_a_wav_file() {
+    let Some(engines) = engines() else { return };
+    let desk = desk_with(CLERK).await;
+    let (question, answer) = (desk.data.join("question.wav"), desk.data.join("answer.wav"));
+    let sound = engines.speech("Are you open on Saturday?").await;
+    client::write_wav(&question, &sound, 16_000).unwrap();
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_frontdesk"))
+        .args(["call", "clerk", "--json", "--wav"])
+        .arg(&question)
+        .arg("--save")
+        .arg(&answer)
+        .arg("--data")
+        .arg(&desk.data)
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let said = told["transcript"].as_array().unwrap();
+    let of = |who: &str| {
+        said.iter().filter(|l| l["who"] == who).map(|l| l["text"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(of("caller"), ["are you open on saturday"], "{told:#}");
+    assert_eq!(of("agent").last().unwrap(), "Yes. On Saturday we open at nine.", "{told:#}");
+    let heard = client::read_wav(&answer).unwrap();
+    let last = &heard[heard.len().saturating_sub(16_000 * 4)..];
+    let phrases = ["yes on saturday we open at nine", "no on sunday we are closed"];
+    assert_eq!(engines.understand(last, &phrases).await, phrases[0]);
+    desk.stop().await;
 }
