@@ -151,7 +151,12 @@ fn a_kind_is_known_only_where_the_program_registers_it() {
     let text = "[[agent]]\nname = \"a\"\nkind = \"seller\"\n";
     assert_eq!(parse(text, &["seller"]).unwrap().agents[0].kind, "seller");
     let error = parse(text, &["buyer"]).unwrap_err().to_string();
-    assert!(error.contains("This program has \"receptionist\" or \"buyer\"."), "{error}");
+    assert!(
+        error.contains(
+            "This program has \"receptionist\", \"assistant\", \"dictation\" or \"buyer\"."
+        ),
+        "{error}"
+    );
 }
 
 #[test]

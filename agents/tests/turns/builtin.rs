@@ -20,7 +20,7 @@ use std::sync::Arc;
 struct Files;
 
 impl Attachments for Files {
-    fn read(&self, _: &Store, _: MessageId, part: u32) -> Result<Vec<u8>, HandlerError> {
+    fn read(&self, _: &[u8], part: u32) -> Result<Vec<u8>, HandlerError> {
         Ok(format!("the content of part {part}").into_bytes())
     }
 }
