@@ -1,4 +1,4 @@
-//! Puts the built talk page into the program: the files of `inbox-ui/talk/dist`, as a list for
+//! Puts the built web pages into the program: the files of `inbox-ui/talk/dist`, as a list for
 //! `src/http/pages.rs`. Where it has not been built there are none, and the program says so at that page.
 
 use std::{

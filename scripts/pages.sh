@@ -39,7 +39,7 @@ need_pages() {
 # What the built pages depend on, as one checksum.
 pages_sources() {
     find inbox-ui -type f -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path '*/.build/*' \
-        -not -path '*/test/*' -not -path '*/e2e/*' -not -name '*.md' -print0 |
+        -not -path '*/test/*' -not -path '*/e2e/*' -not -path '*/e2e-server/*' -not -name '*.md' -print0 |
         LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum
 }
 
@@ -49,14 +49,19 @@ pages_are_built() {
     [[ -e inbox-ui/talk/dist/index.html && $(cat "$built_from" 2>/dev/null) == "$(pages_sources)" ]]
 }
 
-# The packages that building and testing the pages take, as the lock file has them.
+# The packages that building the pages takes, or with `all` those of their tests too, as the lock file has
+# them.
 install_page_packages() {
-    local installed=inbox-ui/node_modules/.installed-from lock
+    local installed=inbox-ui/node_modules/.installed-from there lock only=()
     lock=$(sha256sum <inbox-ui/package-lock.json)
-    [[ $(cat "$installed" 2>/dev/null) == "$lock" ]] && return
+    there=$(cat "$installed" 2>/dev/null) || true
+    if [[ $there == "$lock all" || $there == "$lock ${1-}" ]]; then
+        return
+    fi
+    [[ ${1-} == all ]] || only=(--include-workspace-root --workspace client --workspace talk)
     say "Fetching the packages of the web pages (npm ci)."
-    (cd inbox-ui && npm ci --no-audit --no-fund --loglevel=error)
-    echo "$lock" >"$installed"
+    (cd inbox-ui && npm ci "${only[@]}" --no-audit --no-fund --loglevel=error)
+    echo "$lock ${1-}" >"$installed"
 }
 
 # Builds the pages if they are not built from the sources as they are.
@@ -70,11 +75,21 @@ build_pages() {
 
 # The pages' own tests, and calls in Chromium. Without `required` the latter only where it can be.
 test_pages() {
-    install_page_packages
+    install_page_packages all
     say "Testing the web pages."
     (cd inbox-ui && npm run --silent check && npm run --silent test)
     if [[ $FRONTDESK_PEERS == required ]] || { command -v chromium && command -v flite; } >/dev/null; then
         # The built page as it is: building it again would build the program again.
         (cd inbox-ui && npm run --silent test:browser -w talk)
     fi
+}
+
+# The published client and the pages in Chromium, in calls with the program that was just built.
+test_server() {
+    if [[ $FRONTDESK_PEERS != required ]]; then
+        { node_is_there && command -v chromium && command -v flite && command -v pocketsphinx_continuous; } >/dev/null || return 0
+    fi
+    install_page_packages all
+    say "Testing the web pages with the server."
+    (cd inbox-ui && npm run --silent test:server)
 }

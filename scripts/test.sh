@@ -20,6 +20,8 @@ if [[ ${PEERS:-required} == required ]]; then
     # The talk page is tried in a browser, with speech for its microphone.
     need_program chromium chromium
     need_program flite flite
+    # What is spoken to the server and by it is turned back into words.
+    need_program pocketsphinx_continuous pocketsphinx
     need_node || stop "$node_missing."
 fi
 need_pages || say "$node_missing. The web pages are left out."
@@ -32,16 +34,26 @@ fi
 export FRONTDESK_PEERS=${PEERS:-required}
 export PATH=$PATH:/usr/sbin:/sbin
 
-# The web pages and the examples in the documentation first: the summary of the tests is to be the last
-# thing printed.
+# The web pages by themselves and the examples in the documentation first.
 if [[ $# -eq 0 ]]; then
     if [[ $FRONTDESK_PEERS == required ]] || node_is_there; then
         test_pages
     fi
     cargo test --locked --workspace --doc --quiet
 fi
+failed=0
 if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --locked --workspace --no-fail-fast "$@"
+    cargo nextest run --locked --workspace --no-fail-fast "$@" || failed=$?
 else
-    cargo test --locked --workspace --lib --bins --tests --examples --no-fail-fast "$@"
+    cargo test --locked --workspace --lib --bins --tests --examples --no-fail-fast "$@" || failed=$?
 fi
+# The tests have built the program, unless it could not be built.
+if [[ $# -eq 0 && -x ${CARGO_TARGET_DIR:-target}/debug/frontdesk ]]; then
+    FRONTDESK_BIN=$(realpath "${CARGO_TARGET_DIR:-target}/debug/frontdesk")
+    export FRONTDESK_BIN
+    test_server || failed=$?
+    if ((failed)); then
+        say "Tests failed; see above."
+    fi
+fi
+exit "$failed"

@@ -1,6 +1,7 @@
 import { defineConfig } from "vite";
 
-// The server hands out `dist/index.html` at `/talk/{agent}` and the rest of `dist` below `/talk/`.
+// The server hands out `dist/index.html` at `/talk/{agent}`, `dist/signin.html` at `/signin`, and the rest
+// of `dist` below `/talk/`.
 export default defineConfig({
   base: "/talk/",
   build: {
@@ -8,6 +9,9 @@ export default defineConfig({
     // Nothing inline: the page's content security policy allows files from its own origin only.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
-    rollupOptions: { output: { entryFileNames: "assets/talk-[hash].js", assetFileNames: "assets/[name]-[hash][extname]" } },
+    rollupOptions: {
+      input: { talk: "index.html", signin: "signin.html" },
+      output: { entryFileNames: "assets/[name]-[hash].js", chunkFileNames: "assets/[name]-[hash].js", assetFileNames: "assets/[name]-[hash][extname]" },
+    },
   },
 });

@@ -161,7 +161,7 @@ fn behaviour(
     if agent.kind == RECEPTIONIST {
         let answer = agent.reply.replace("{agent}", &agent.display_name);
         let name = agent.display_name.clone();
-        let greeting = agent.greeting.clone().unwrap_or_default();
+        let greeting = agent.greeting.clone();
         let options = ReceptionistOptions { answer, name, greeting };
         return Ok(BoxedAgent::new(Receptionist::new(options)));
     }

@@ -154,7 +154,15 @@ fn show_conversation(conversation: &Value, output: &mut Output) -> std::io::Resu
         if !why.is_empty() {
             output.say(&format!("  {why}"))?;
         }
-        output.text(message["text"].as_str().unwrap_or_default())?;
+        let text = message["text"].as_str().unwrap_or_default();
+        output.text(text)?;
+        let heard =
+            message["spoken"]["heard"].as_u64().and_then(|heard| usize::try_from(heard).ok());
+        if let Some(unheard) = heard.and_then(|heard| text.get(heard..)).map(str::trim)
+            && !unheard.is_empty()
+        {
+            output.say(&format!("  [not heard: {unheard}]"))?;
+        }
         for attachment in message["attachments"].as_array().into_iter().flatten() {
             output.say(&format!(
                 "    [{}, {} bytes]",

@@ -84,7 +84,7 @@ fn a_settled_interim_text_ends_the_turn_like_a_final_one() {
     let mut world = World::answered();
     let end = world.now + 1_000;
     world.speak(1_000);
-    world.run_for(300);
+    world.run_for(1_300);
     world.feed(Input::Interim { text: "Do you have a table?".into(), settled: true });
     world.run_for(2_000);
     assert_eq!(world.turns()[0].1, "Do you have a table?");
@@ -100,7 +100,7 @@ fn a_settled_interim_text_ends_the_turn_like_a_final_one() {
 fn speech_after_a_settled_interim_text_unsettles_it() {
     let mut world = World::answered();
     world.speak(600);
-    world.run_for(300);
+    world.run_for(900);
     world.feed(Input::Interim { text: "I would like a table.".into(), settled: true });
     let end = world.now + 600;
     world.speak(600);

@@ -20,8 +20,9 @@ use serde::{Deserialize, Serialize};
 pub struct ReceptionistOptions {
     /// The answer to a mail, with `{reference}`, `{name}` and `{subject}` filled in; empty for the built-in text.
     pub answer: String,
-    /// The first words of a call, with `{name}` filled in for the receptionist's own; empty for the built-in text.
-    pub greeting: String,
+    /// The first words of a call, with `{name}` filled in for the receptionist's own; none for the built-in
+    /// text, and empty for a call that begins in silence.
+    pub greeting: Option<String>,
     /// What it calls itself; empty for the name of the agent.
     pub name: String,
 }
@@ -132,8 +133,7 @@ impl Agent for Receptionist {
         cx: &mut Context<'_, Memory>,
         _call: &Call,
     ) -> Result<Reply, HandlerError> {
-        let greeting =
-            if self.options.greeting.is_empty() { GREETING } else { &self.options.greeting };
+        let greeting = self.options.greeting.as_deref().unwrap_or(GREETING);
         Ok(Reply::text(fill(greeting, &[("{name}", self.name(cx.agent()))])))
     }
 

@@ -32,6 +32,22 @@ async fn says(live: &Live, call: &Call, number: u32, text: &str, via: Via) -> St
 }
 
 #[tokio::test]
+async fn an_empty_greeting_is_silence_and_another_one_is_said_instead() {
+    for (greeting, said) in [("", ""), ("{name} here.", "Acme here.")] {
+        let options = ReceptionistOptions {
+            greeting: Some(greeting.into()),
+            name: "Acme".into(),
+            ..Default::default()
+        };
+        let mut desk = Desk::new();
+        let hello = desk.agent_with("hello", Receptionist::new(options), |_| {}).await;
+        desk.start().await;
+        let call = open(&desk, hello, visitor("v")).await.call;
+        assert_eq!(desk.live().start(call.id).await.unwrap().collect_text().await.unwrap(), said);
+    }
+}
+
+#[tokio::test]
 async fn the_receptionist_takes_a_message_and_mails_its_owner_transcript_and_recording() {
     let mut desk = Desk::new();
     let (hello, live) = front_desk(&mut desk).await;

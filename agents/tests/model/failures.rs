@@ -146,6 +146,9 @@ async fn a_server_that_is_not_there_is_named_as_that() {
     let port = listener.local_addr().unwrap().port();
     let plain = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
+        // What was not read would reset the connection before the answer is seen.
+        let mut hello = [0; 4_096];
+        assert!(stream.read(&mut hello).await.unwrap() > 0);
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
         // Closing with something unread would be a reset, which may overtake the answer.
         while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}

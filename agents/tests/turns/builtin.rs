@@ -5,7 +5,6 @@ use crate::{
     puppet::{Answer, Office, Puppet, result_of, reviewed, says, told, unreviewed},
 };
 use frontdesk_agents::{
-    MessageId, Store,
     agent::HandlerError,
     builtin::{Assistant, AssistantOptions},
     gate::SendRules,

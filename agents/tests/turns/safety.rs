@@ -9,7 +9,7 @@ use crate::{
     puppet::{Answer, Ledger, Office, Puppet, told},
 };
 use frontdesk_agents::{
-    MessageId, Store, Verdict,
+    Verdict,
     admission::InstancePolicy,
     agent::HandlerError,
     builtin::{Assistant, AssistantOptions},

@@ -15,7 +15,12 @@ export interface Rig {
 
 declare global {
   interface Window {
-    __played: { rate: number; blocks: Float32Array[] };
+    __played: {
+      rate: number;
+      blocks: Float32Array[];
+      /** Brings in what has not been read yet. */
+      finish?: () => Promise<void>;
+    };
   }
 }
 
@@ -36,8 +41,22 @@ registerProcessor("recorder", class extends AudioWorkletProcessor {
 });
 `;
 
+export interface Look {
+  width?: number;
+  height?: number;
+  dark?: boolean;
+  /** The person does not allow the microphone. */
+  deny?: boolean;
+  insecureHost?: string;
+  /**
+   * The server does not hand out {@link RECORDER}, and its page may load nothing from elsewhere: what is played
+   * is recorded by the browser's own recorder, which keeps the words and not every sample.
+   */
+  recordWords?: boolean;
+}
+
 /** Opens a page whose microphone says this once (16 kHz), with a second of silence on both sides. */
-export async function openPage(url: string, microphone: Int16Array, options: { width?: number; height?: number; dark?: boolean; deny?: boolean; insecureHost?: string } = {}): Promise<Rig> {
+export async function openPage(url: string, microphone: Int16Array, options: Look = {}): Promise<Rig> {
   const folder = mkdtempSync(join(tmpdir(), "talk-"));
   const wav = join(folder, "microphone.wav");
   writeFileSync(wav, writeWav(padded(microphone, 16_000), 16_000));
@@ -63,7 +82,7 @@ export async function openPage(url: string, microphone: Int16Array, options: { w
       ...(options.deny ? ["--deny-permission-prompts"] : []),
     ],
   });
-  await context.addInitScript(instrument);
+  await context.addInitScript(instrument, options.recordWords ?? false);
   const page = context.pages()[0] ?? (await context.newPage());
   const complaints = listen(page, new URL(url).origin);
   await page.goto(url);
@@ -71,7 +90,7 @@ export async function openPage(url: string, microphone: Int16Array, options: { w
 }
 
 /** Runs in the page, before its own code. */
-function instrument(): void {
+function instrument(wordsOnly: boolean): void {
   // The correlation below needs the microphone's sound unchanged.
   const real = navigator.mediaDevices?.getUserMedia.bind(navigator.mediaDevices);
   if (real) {
@@ -81,8 +100,25 @@ function instrument(): void {
   // Whatever goes to a loudspeaker also goes to a recorder, on the audio thread so that nothing is lost.
   const played: Window["__played"] = { rate: 0, blocks: [] };
   window.__played = played;
-  const recorders = new WeakMap<BaseAudioContext, Promise<AudioWorkletNode>>();
-  const record = async (context: AudioContext) => {
+  const recorders = new WeakMap<BaseAudioContext, Promise<AudioNode>>();
+  const recordWords = (context: AudioContext): AudioNode => {
+    const tap = context.createMediaStreamDestination();
+    const recorder = new MediaRecorder(tap.stream);
+    const parts: Blob[] = [];
+    recorder.addEventListener("dataavailable", (event) => parts.push(event.data));
+    const stopped = new Promise((resolve) => recorder.addEventListener("stop", resolve));
+    recorder.start();
+    played.finish = async () => {
+      if (recorder.state !== "inactive") recorder.stop();
+      await stopped;
+      const sound = await new OfflineAudioContext(1, 1, 48_000).decodeAudioData(await new Blob(parts).arrayBuffer());
+      played.rate = sound.sampleRate;
+      played.blocks = [sound.getChannelData(0).slice()];
+    };
+    return tap;
+  };
+  const record = async (context: AudioContext): Promise<AudioNode> => {
+    if (wordsOnly) return recordWords(context);
     await context.audioWorklet.addModule("/talk/recorder.js");
     const recorder = new AudioWorkletNode(context, "recorder");
     recorder.port.onmessage = (event: MessageEvent<Float32Array>) => played.blocks.push(event.data);
@@ -104,7 +140,8 @@ function instrument(): void {
 
 /** What the page has played, as it was played. */
 export async function played(page: Page): Promise<{ rate: number; samples: Float32Array }> {
-  const { rate, base64 } = await page.evaluate(() => {
+  const { rate, base64 } = await page.evaluate(async () => {
+    await window.__played.finish?.();
     const { rate, blocks } = window.__played;
     const bytes = new Uint8Array(blocks.reduce((sum, block) => sum + block.byteLength, 0));
     let at = 0;

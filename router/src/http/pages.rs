@@ -1,9 +1,9 @@
-//! The talk page: files that are part of the program, and who the page is about.
+//! The talk page and the sign-in page: files that are part of the program, and who the talk page is about.
 //!
-//! What always holds: what is filled in cannot leave its place in the page; the page runs and loads
-//! nothing from anywhere else; and a program that was built without it says how to build it.
+//! What always holds: what is filled in cannot leave its place in the page; a page runs and loads
+//! nothing from anywhere else; and a program that was built without them says how to build them.
 //!
-//! Left out: who may see the page, and the WebSocket it opens.
+//! Left out: who may see a page, and what it asks of the server.
 
 use axum::{
     body::Bytes,
@@ -36,18 +36,27 @@ pub fn talk_page(page: &TalkPage<'_>) -> Response {
     PAGES.talk_page(page)
 }
 
-/// A file that the page loads, by what follows `/talk/`: `favicon.svg`, `assets/…`.
+/// The page at `/signin`. It is the same for everybody: what it shows it asks the API for.
+#[must_use]
+pub fn signin_page() -> Response {
+    PAGES.signin_page()
+}
+
+/// A file that a page loads, by what follows `/talk/`: `favicon.svg`, `assets/…`.
 #[must_use]
 pub fn asset(path: &str, request: &HeaderMap) -> Response {
     PAGES.asset(path, request)
 }
 
-/// What the page may do, as `inbox-ui/README.md` says: nothing inline, nothing from elsewhere, in no frame.
+/// What a page may do, as `inbox-ui/README.md` says: nothing inline, nothing from elsewhere, in no frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The page with places to fill.
 const PAGE: &str = "index.html";
+
+/// The page that is sent as it is.
+const SIGNIN: &str = "signin.html";
 
 /// Files whose names change with their content.
 const HASHED: &str = "assets/";
@@ -55,10 +64,10 @@ const HASHED: &str = "assets/";
 const A_YEAR: &str = "public, max-age=31536000, immutable";
 const AN_HOUR: &str = "public, max-age=3600";
 
-/// Shown where the program was built without the page.
+/// Shown where the program was built without its pages.
 const NOT_BUILT: &str = "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
      <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-     <title>No talk page</title>\n\
+     <title>No such page yet</title>\n\
      <h1>This page is not part of the program yet</h1>\n\
      <p>Frontdesk was built without its web pages. In its source folder, run <code>make run</code>: it \
      builds the pages (with Node 20.19 or later) and then the program, and starts it.</p></html>\n";
@@ -69,6 +78,7 @@ static PAGES: LazyLock<Pages> =
 struct Pages {
     /// Text and places to fill, in turns.
     page: Option<Vec<Part>>,
+    signin: Option<&'static str>,
     files: HashMap<&'static str, File>,
 }
 
@@ -89,33 +99,31 @@ struct File {
 
 impl Pages {
     fn of(files: &[(&'static str, &'static [u8])]) -> Self {
-        let page = files.iter().find(|(name, _)| *name == PAGE);
-        let page = page.and_then(|(_, bytes)| std::str::from_utf8(bytes).ok()).map(parts);
-        let others = files.iter().filter(|(name, _)| *name != PAGE);
-        Self { page, files: others.map(|(name, bytes)| (*name, File::of(name, bytes))).collect() }
+        let text = |wanted| {
+            let (_, bytes) = files.iter().find(|(name, _)| *name == wanted)?;
+            std::str::from_utf8(bytes).ok()
+        };
+        let others = files.iter().filter(|(name, _)| ![PAGE, SIGNIN].contains(name));
+        Self {
+            page: text(PAGE).map(parts),
+            signin: text(SIGNIN),
+            files: others.map(|(name, bytes)| (*name, File::of(name, bytes))).collect(),
+        }
     }
 
     fn talk_page(&self, about: &TalkPage<'_>) -> Response {
-        let (status, html): (_, Cow<'static, str>) = match &self.page {
-            Some(parts) => {
-                let text = parts.iter().map(|part| match part {
-                    Part::Text(text) => Cow::Borrowed(*text),
-                    Part::Place(value) => escaped(value(about)).into(),
-                });
-                (StatusCode::OK, text.collect::<String>().into())
-            }
-            None => (StatusCode::SERVICE_UNAVAILABLE, NOT_BUILT.into()),
-        };
-        let headers = [
-            (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-            (header::CONTENT_SECURITY_POLICY, POLICY),
-            (header::HeaderName::from_static("permissions-policy"), "microphone=(self)"),
-            (header::REFERRER_POLICY, "no-referrer"),
-            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            // It may hold a token.
-            (header::CACHE_CONTROL, "no-store"),
-        ];
-        (status, headers, html.into_owned()).into_response()
+        let html = self.page.as_ref().map(|parts| {
+            let text = parts.iter().map(|part| match part {
+                Part::Text(text) => Cow::Borrowed(*text),
+                Part::Place(value) => escaped(value(about)).into(),
+            });
+            text.collect::<String>().into()
+        });
+        page(html, "microphone=(self)")
+    }
+
+    fn signin_page(&self) -> Response {
+        page(self.signin.map(Cow::Borrowed), "microphone=()")
     }
 
     fn asset(&self, path: &str, request: &HeaderMap) -> Response {
@@ -135,6 +143,24 @@ impl Pages {
         }
         (headers, Bytes::from_static(file.bytes)).into_response()
     }
+}
+
+/// A page, or how to build it.
+fn page(html: Option<Cow<'static, str>>, permissions: &'static str) -> Response {
+    let status = match html {
+        Some(_) => StatusCode::OK,
+        None => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::HeaderName::from_static("permissions-policy"), permissions),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // It may hold a token, or be the answer to one.
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (status, headers, html.unwrap_or(Cow::Borrowed(NOT_BUILT)).into_owned()).into_response()
 }
 
 impl File {

@@ -5,7 +5,7 @@
 //! - [`host`]: the agent and the history behind a call;
 //! - [`socket`]: one browser's WebSocket;
 //! - [`client`]: a caller without a browser;
-//! - [`pages`]: the talk page;
+//! - [`pages`]: the talk page, and the page to sign in on the way to it;
 //! - `start`: what it takes to begin a call.
 //!
 //! [`Calls`] is what they share: the engines, the calls that are open, and the limits on them.
@@ -34,7 +34,7 @@ use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -115,7 +115,7 @@ impl Calls {
             taken: Mutex::default(),
             stopping: AtomicBool::new(false),
         });
-        tokio::spawn(direct(calls.clone(), desk.store.directives()));
+        tokio::spawn(direct(Arc::downgrade(&calls), desk.store.directives()));
         calls
     }
 
@@ -201,10 +201,14 @@ impl Calls {
 }
 
 /// Brings what agents want of their calls to those calls.
-async fn direct(calls: Arc<Calls>, mut directives: broadcast::Receiver<Arc<Directive>>) {
+async fn direct(calls: Weak<Calls>, mut directives: broadcast::Receiver<Arc<Directive>>) {
     loop {
         match directives.recv().await {
-            Ok(directive) => calls.carry_out(&directive),
+            // This task keeps no calls, and with them no store, from being dropped.
+            Ok(directive) => match calls.upgrade() {
+                Some(calls) => calls.carry_out(&directive),
+                None => return,
+            },
             Err(broadcast::error::RecvError::Lagged(missed)) => {
                 tracing::error!(missed, "what agents wanted of calls came faster than it was done");
             }
@@ -244,6 +248,7 @@ pub(crate) fn routes() -> Router<Arc<Desk>> {
     Router::new()
         .route("/agents/{agent}/{instance}", any(socket::upgrade))
         .route("/talk/{agent}", get(pages::talk))
+        .route("/signin", get(pages::signin))
         .route("/talk/favicon.svg", get(pages::favicon))
         .route("/talk/assets/{file}", get(pages::asset))
 }

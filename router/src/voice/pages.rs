@@ -1,4 +1,4 @@
-//! The talk page and its files.
+//! The talk page, the sign-in page, and their files.
 
 use super::access::{self, Refusal, VISITOR_COOKIE};
 use crate::{
@@ -68,6 +68,11 @@ pub(super) async fn talk(
         }
     }
     Ok(page)
+}
+
+/// The sign-in page. Whoever is in already gets it too: a link may be for another user.
+pub(super) async fn signin() -> Response {
+    pages::signin_page()
 }
 
 pub(super) async fn favicon(headers: HeaderMap) -> Response {

@@ -91,7 +91,15 @@ async fn close(mut socket: WebSocket, code: u16, reason: &str) {
     let reason = &reason[..reason.floor_char_boundary(123)];
     let frame = CloseFrame { code, reason: reason.into() };
     // A client that is gone needs no reason.
-    let _ = tokio::time::timeout(STUCK, socket.send(Message::Close(Some(frame)))).await;
+    let _ = tokio::time::timeout(STUCK, async {
+        if socket.send(Message::Close(Some(frame))).await.is_err() {
+            return;
+        }
+        // RFC 6455 section 7.1.1: until the client has closed as well. Whoever hangs up on what is still
+        // coming in, such as a microphone, makes the client's system throw the reason away.
+        while let Some(Ok(_)) = socket.recv().await {}
+    })
+    .await;
 }
 
 /// The call of a connection.

@@ -122,17 +122,17 @@ pub fn transcript_interim(text: &str) -> Wire {
     wire(&json!({ "type": "transcript_interim", "text": text }))
 }
 
-/// What went wrong, in words.
+/// What went wrong, in words; nothing for an agent that stays silent, which it may.
 #[must_use]
-pub fn explain(notice: Notice) -> &'static str {
-    match notice {
+pub fn explain(notice: Notice) -> Option<&'static str> {
+    Some(match notice {
         Notice::AgentFailed => "The agent could not answer. Please try again.",
         Notice::AgentSlow => "The agent took too long to answer. Please try again.",
-        Notice::NoReply => "The agent had nothing to say to that.",
+        Notice::NoReply => return None,
         Notice::VoiceFailed => "The rest of the answer cannot be spoken. You can read it here.",
         Notice::HearingTrouble => "The last words could not be understood. Please say them again.",
         Notice::HearingFailed => "You cannot be understood any more. Please write instead.",
-    }
+    })
 }
 
 /// The times of a turn: version 1's, and the newer message with its outcome. Milliseconds.

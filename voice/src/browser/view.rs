@@ -11,7 +11,7 @@
 use super::{Features, Position, Wire, reply};
 use crate::{
     audio::{Frame, Rate},
-    call::{Input, Message, Notice, Outcome, Output, Speaker},
+    call::{Input, Message, Outcome, Output, Speaker},
     shell::Event,
 };
 
@@ -128,9 +128,8 @@ impl View {
             Output::Reply { generation, text } if !self.dictation => {
                 self.write(generation, &text, out);
             }
-            // An agent that says nothing chose to.
-            Output::Notice { notice } if notice != Notice::NoReply => {
-                out.push(reply::error(reply::explain(notice)));
+            Output::Notice { notice } => {
+                out.extend(reply::explain(notice).map(reply::error));
             }
             Output::Commit { message } => self.commit(&message, out),
             Output::Metrics { metrics } if !self.dictation => {
@@ -447,6 +446,15 @@ mod tests {
             view.played(Position { generation: 1, samples: 3 * 320 }),
             Some(Input::Played { stretch: 1, samples: 640 })
         );
+    }
+
+    #[test]
+    fn an_agent_may_stay_silent_and_that_is_no_error() {
+        use crate::call::Notice;
+        let mut view = View::new(RATE, OURS, false);
+        let notices = [Notice::NoReply, Notice::AgentSlow, Notice::NoReply];
+        let notices = notices.map(|notice| Event::Call(Output::Notice { notice }));
+        assert_eq!(show(&mut view, notices), ["error"]);
     }
 
     #[test]

@@ -89,6 +89,19 @@ pub enum Talk {
     Public,
 }
 
+impl Talk {
+    /// As it is written in the settings.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Staff => "staff",
+            Self::Link => "link",
+            Self::Public => "public",
+        }
+    }
+}
+
 /// What holds for an agent's calls, when its own settings and those of `[voice]` are put together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallSettings {

@@ -5,8 +5,8 @@ use crate::config::AgentConfig;
 use frontdesk_agents::{
     Attachment,
     store::{
-        AgentSummary, ConversationEntry, DeliverySummary, EntryDelivery, EntryMail, Listed,
-        OutboxItem, PendingReview, SearchHit,
+        AgentSummary, CallSummary, ConversationEntry, DeliverySummary, EntryDelivery, EntryMail,
+        EntrySpoken, Listed, OutboxItem, PendingReview, SearchHit,
     },
     turn::Foreign,
 };
@@ -104,7 +104,68 @@ pub struct MessageView {
     pub mail: Option<MailView>,
     /// Of mail that is ours.
     pub outgoing: Option<OutgoingView>,
+    /// Of what was said in a call.
+    pub spoken: Option<SpokenView>,
+    /// The call that ended here.
+    pub call: Option<VoiceCallView>,
     pub attachments: Vec<AttachmentView>,
+}
+
+/// How something was said in a call.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SpokenView {
+    pub call: i64,
+    /// `speech`, `text` or `keypad`; none for the agent.
+    pub via: Option<&'static str>,
+    /// When it began, in milliseconds from the start of the call.
+    pub at_ms: i64,
+    /// How many bytes of the text were heard.
+    pub heard: u64,
+    /// `complete`, `interrupted`, `failed` or `hung_up`.
+    pub outcome: &'static str,
+}
+
+impl From<EntrySpoken> for SpokenView {
+    fn from(spoken: EntrySpoken) -> Self {
+        Self {
+            call: spoken.call.0,
+            via: spoken.via.map(|via| via.as_str()),
+            at_ms: spoken.at_ms,
+            heard: spoken.heard,
+            outcome: spoken.outcome.as_str(),
+        }
+    }
+}
+
+/// A call.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct VoiceCallView {
+    pub id: i64,
+    /// `browser` or `phone`.
+    pub channel: &'static str,
+    pub caller: Option<String>,
+    /// How they were proven; empty where they were not.
+    pub proof: String,
+    pub started_at: Timestamp,
+    pub duration_ms: Option<i64>,
+    pub reason: Option<&'static str>,
+    /// Whether there is a recording.
+    pub recorded: bool,
+}
+
+impl From<CallSummary> for VoiceCallView {
+    fn from(summary: CallSummary) -> Self {
+        Self {
+            id: summary.call.id.0,
+            channel: summary.call.channel.as_str(),
+            caller: summary.call.caller.name.or(summary.call.caller.handle),
+            proof: summary.call.caller.proof,
+            started_at: summary.call.started_at,
+            duration_ms: summary.duration_ms,
+            reason: summary.reason.map(|reason| reason.as_str()),
+            recorded: summary.recording.is_some(),
+        }
+    }
 }
 
 /// What is known of a received mail.
@@ -267,6 +328,8 @@ impl MessageView {
             outbox: entry.outgoing.as_ref().map(|outgoing| outgoing.outbox.0),
             mail: entry.mail.map(Into::into),
             outgoing: entry.outgoing.map(Into::into),
+            spoken: entry.spoken.map(Into::into),
+            call: entry.call.map(Into::into),
             attachments: entry.attachments.into_iter().map(Into::into).collect(),
         }
     }
@@ -310,6 +373,8 @@ pub struct AgentView {
     pub instance: &'static str,
     /// `all`, `unknown` or `none`.
     pub approval: &'static str,
+    /// Who may talk to it in the browser: `off`, `staff`, `link` or `public`.
+    pub talk: &'static str,
     pub owner: Option<String>,
     pub instances: u64,
     pub conversations: u64,
@@ -328,6 +393,7 @@ impl AgentView {
             addresses: config.addresses.clone(),
             instance: config.instance.as_str(),
             approval,
+            talk: config.talk.as_str(),
             owner: config.owner.clone(),
             instances: summary.instances,
             conversations: summary.conversations,

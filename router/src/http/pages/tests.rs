@@ -9,6 +9,7 @@ fn pages() -> Pages {
         ("assets/talk-4f.js", b"start()"),
         ("favicon.svg", b"<svg/>"),
         (PAGE, INDEX.as_bytes()),
+        (SIGNIN, b"<p>__FRONTDESK_AGENT__</p>"),
     ])
 }
 
@@ -53,6 +54,17 @@ fn the_page_is_kept_nowhere_and_may_do_only_what_it_was_made_for() {
     assert_eq!(header(&response, "referrer-policy"), "no-referrer");
 }
 
+#[tokio::test]
+async fn the_sign_in_page_is_sent_as_it_is_with_the_same_policy_and_without_a_microphone() {
+    let response = pages().signin_page();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(header(&response, "content-security-policy"), POLICY);
+    assert_eq!(header(&response, "permissions-policy"), "microphone=()");
+    assert_eq!(header(&response, "cache-control"), "no-store");
+    assert_eq!(header(&response, "referrer-policy"), "no-referrer");
+    assert_eq!(text(response).await, "<p>__FRONTDESK_AGENT__</p>");
+}
+
 #[test]
 fn the_policy_is_the_one_the_page_is_made_for() {
     let readme = include_str!("../../../../inbox-ui/README.md");
@@ -89,7 +101,15 @@ async fn files_are_kept_by_the_browser_and_asked_for_again_only_by_their_tag() {
 
 #[test]
 fn nothing_but_the_files_of_the_page_is_served() {
-    for path in ["", "index.html", "assets/", "assets/../favicon.svg", "../Cargo.toml", "hello"] {
+    for path in [
+        "",
+        "index.html",
+        "signin.html",
+        "assets/",
+        "assets/../favicon.svg",
+        "../Cargo.toml",
+        "hello",
+    ] {
         let response = pages().asset(path, &HeaderMap::new());
         assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
     }
@@ -97,16 +117,18 @@ fn nothing_but_the_files_of_the_page_is_served() {
 
 #[tokio::test]
 async fn a_program_without_the_page_says_how_to_build_it() {
-    let response = Pages::of(&[]).talk_page(&TalkPage::default());
-    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(header(&response, "content-security-policy"), POLICY);
-    assert!(text(response).await.contains("make run"));
+    let none = Pages::of(&[]);
+    for response in [none.talk_page(&TalkPage::default()), none.signin_page()] {
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(header(&response, "content-security-policy"), POLICY);
+        assert!(text(response).await.contains("make run"));
+    }
 }
 
 /// `scripts/test.sh` builds the page before the program.
 #[tokio::test]
-async fn the_built_page_has_every_place_and_loads_only_what_is_there() {
-    if PAGES.page.is_none() {
+async fn the_built_pages_have_every_place_and_load_only_what_is_there() {
+    if PAGES.page.is_none() || PAGES.signin.is_none() {
         let required = std::env::var("FRONTDESK_PEERS").is_ok_and(|peers| peers == "required");
         assert!(!required, "inbox-ui/talk/dist has not been built");
         eprintln!("skipped: inbox-ui/talk/dist has not been built");
@@ -123,18 +145,24 @@ async fn the_built_page_has_every_place_and_loads_only_what_is_there() {
     for value in ["one", "two", "three", "four", "five"] {
         assert_eq!(html.matches(&format!("content=\"value-{value}\"")).count(), 1, "{value}");
     }
-    assert!(!html.contains("__FRONTDESK_"));
-    // What the policy would not let run or show.
-    assert!(!html.contains("<style") && !html.contains(" style=") && !html.contains("<script>"));
-    let loaded: Vec<&str> = ["src=\"", "href=\""]
-        .iter()
-        .flat_map(|attribute| html.split(attribute).skip(1))
-        .filter_map(|rest| rest.split('"').next())
-        .filter(|address| *address != "#")
-        .collect();
-    assert!(loaded.len() >= 3, "{loaded:?}");
-    for address in loaded {
-        let path = address.strip_prefix("/talk/").unwrap_or_else(|| panic!("{address}"));
-        assert_eq!(asset(path, &HeaderMap::new()).status(), StatusCode::OK, "{address}");
+    let signin = text(signin_page()).await;
+    assert!(signin.contains("id=\"new-password\""));
+    for html in [html, signin] {
+        assert!(!html.contains("__FRONTDESK_"));
+        // What the policy would not let run or show.
+        assert!(
+            !html.contains("<style") && !html.contains(" style=") && !html.contains("<script>")
+        );
+        let loaded: Vec<&str> = ["src=\"", "href=\""]
+            .iter()
+            .flat_map(|attribute| html.split(attribute).skip(1))
+            .filter_map(|rest| rest.split('"').next())
+            .filter(|address| *address != "#")
+            .collect();
+        assert!(loaded.len() >= 3, "{loaded:?}");
+        for address in loaded {
+            let path = address.strip_prefix("/talk/").unwrap_or_else(|| panic!("{address}"));
+            assert_eq!(asset(path, &HeaderMap::new()).status(), StatusCode::OK, "{address}");
+        }
     }
 }
