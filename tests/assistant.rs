@@ -8,7 +8,7 @@ mod support;
 use frontdesk_agents::testing::model_server::{Asked, ModelServer, Said, Script};
 use serde_json::{Value, json};
 use std::{path::Path, process::Stdio};
-use support::{Desk, Letter, Server, Setup, captured, desk::database, until};
+use support::{Caller, Desk, Letter, Server, Setup, captured, desk::database, until};
 use tokio::process::Command;
 
 const ANSWER: &str = "I have noted that you like mornings.";
@@ -126,7 +126,24 @@ async fn a_turn_that_waits_outlives_a_kill_and_answers_once_over_messages() {
 }
 
 #[tokio::test]
-async fn a_model_alone_makes_hello_an_assistant_whose_mail_is_reviewed() {
+async fn a_model_on_the_command_line_makes_hello_an_assistant() {
+    let model = ModelServer::scripted([Script::say("We open at nine.")]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!("[models.custom]\nbase_url = \"{}\"\n", model.base_url());
+    let server = Server::start_as(folder.path(), &config, &["--model", "custom:m"], &[]).await;
+    let letter = Letter::new("ann@localhost", "hello@localhost", "When do you open?");
+    let mut client = support::Client::connect(server.smtp).await.unwrap();
+    assert!(client.send(&letter.from, &[&letter.to], &letter.bytes()).await.unwrap().is(250));
+    let review = until("the answer waits for a person", async || {
+        server.api.list("/api/v1/reviews").await.into_iter().next()
+    })
+    .await;
+    assert_eq!((&review["kind"], &review["text"]), (&json!("draft"), &json!("We open at nine.")));
+    assert_eq!(model.asked()[0].model(), "m");
+}
+
+#[tokio::test]
+async fn what_an_assistant_writes_is_reviewed_unless_the_config_says_otherwise() {
     let model = ModelServer::scripted([Script::say("We open at nine.")]).await;
     let setup = Setup {
         config: format!(
@@ -146,6 +163,41 @@ async fn a_model_alone_makes_hello_an_assistant_whose_mail_is_reviewed() {
     assert_eq!((&review["kind"], &review["call"]), (&json!("draft"), &Value::Null));
     assert_eq!(review["text"], "We open at nine.");
     assert!(desk.captured().is_empty());
+    desk.stop().await;
+}
+
+#[tokio::test]
+async fn a_visitor_who_writes_on_the_page_reads_the_words_of_the_model() {
+    let model = ModelServer::start(|asked: &Asked| match asked.last_user() {
+        text if text.contains("And on Sunday?") => Script::say("On Sunday we are closed."),
+        _ => Script::say("We open at nine."),
+    })
+    .await;
+    let setup = Setup {
+        config: format!("{}talk = \"public\"\n", config(&model, "anthropic")),
+        ..Setup::default()
+    };
+    let desk = Desk::serve(setup, |desk| desk).await;
+    let mut visitor = Caller::connect(desk.http(), "hello", "").await;
+    let ask = |text: &str| json!({ "type": "text_message", "text": text });
+    visitor.send(ask("When do you open?")).await;
+    visitor.until("it answered", |c| c.transcript("assistant") == ["We open at nine."]).await;
+    visitor.send(ask("And on Sunday?")).await;
+    visitor.until("it answered again", |c| c.transcript("assistant").len() == 2).await;
+    assert_eq!(visitor.transcript("assistant")[1], "On Sunday we are closed.");
+    // What was said before is before the model, and all of it in the history.
+    assert!(model.asked()[1].last_user().contains("We open at nine."));
+    let conversation = desk.only_conversation().await;
+    let texts: Vec<_> = conversation["timeline"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["text"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        texts,
+        ["When do you open?", "We open at nine.", "And on Sunday?", "On Sunday we are closed."]
+    );
     desk.stop().await;
 }
 

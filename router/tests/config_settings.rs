@@ -344,12 +344,17 @@ fn a_key_in_the_environment_makes_hello_an_assistant_where_nothing_is_configured
     assert_eq!((hello.kind.as_str(), hello.effective_approval()), ("assistant", Approval::All));
     assert_eq!(config.models.default, ["openai:gpt-5-mini"]);
     assert!(!format!("{config:?}").contains("sk-of-a-test"));
-    // A file says what there is.
+    // A file says what there is, and its assistants may use the key.
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("frontdesk.toml");
-    std::fs::write(&file, "").unwrap();
-    let config = Config::load_from(Some(&file), &[], &env).unwrap();
-    assert_eq!(config.agents[0].kind, "receptionist");
+    for (text, kind) in
+        [("", "receptionist"), ("[[agent]]\nname = \"hello\"\nkind = \"assistant\"\n", "assistant")]
+    {
+        std::fs::write(&file, text).unwrap();
+        let config = Config::load_from(Some(&file), &[], &env).unwrap();
+        assert_eq!(config.agents[0].kind, kind);
+        assert_eq!(config.models.default, ["openai:gpt-5-mini"]);
+    }
 }
 
 #[test]

@@ -87,11 +87,14 @@ impl Config {
         };
         let base = path.and_then(Path::parent).unwrap_or(Path::new(""));
         let mut config = Self::parse(&text, file, base, kinds, env)?;
-        if path.is_none()
-            && config.models.default.is_empty()
+        if config.models.default.is_empty()
             && let Some(model) = config.models.of_keys()
         {
-            config.use_model(model);
+            // A file says what there is; without one, a key is reason enough for an assistant.
+            match path {
+                None => config.use_model(model),
+                Some(_) => config.models.default = vec![model],
+            }
         }
         if let Some(data) = env(DATA_VARIABLE).filter(|data| !data.is_empty()) {
             config.server.data = PathBuf::from(data);

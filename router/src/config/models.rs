@@ -167,8 +167,8 @@ fn provider(
     }
     if let Err(error) = Models::new().set_provider(name, settings.clone()) {
         match &base_url {
-            Some(at) => report.problem(&at.span, error.to_string()),
-            None => report.problem_outside(error.to_string()),
+            Some(at) => report.problem(&at.span, format!("{error}.")),
+            None => report.problem_outside(format!("{error}.")),
         }
         return;
     }
