@@ -3,7 +3,10 @@
 
 use crate::{
     address::{self, AgentName, Resolution, Route, Table},
-    config::{AgentConfig, Config, DICTATION, LOCAL_DOMAIN, Mode, RECEPTIONIST},
+    assistants,
+    config::{
+        ASSISTANT, AgentConfig, Config, DICTATION, LOCAL_DOMAIN, Mode, ModelsConfig, RECEPTIONIST,
+    },
     token::{Day, KeyRing},
 };
 use anyhow::Context as _;
@@ -63,7 +66,7 @@ impl Directory {
         let mut agents = HashMap::new();
         let mut rules = HashMap::new();
         for (agent, id) in config.agents.iter().zip(ids) {
-            registry.add(*id, &agent.name, behaviour(agent, custom)?);
+            registry.add(*id, &agent.name, behaviour(agent, &config.models, custom)?);
             rules.insert(*id, rules_of(agent));
             let name = AgentName::new(&agent.name)?;
             agents.insert(name, Known { id: *id, config: agent.clone() });
@@ -149,6 +152,7 @@ fn is_own(table: &Table, address: &str) -> bool {
 
 fn behaviour(
     agent: &AgentConfig,
+    models: &ModelsConfig,
     custom: &HashMap<String, BoxedAgent>,
 ) -> anyhow::Result<BoxedAgent> {
     if let Some(custom) = custom.get(&agent.kind) {
@@ -160,6 +164,9 @@ fn behaviour(
         let greeting = agent.greeting.clone();
         let options = ReceptionistOptions { answer, name, greeting };
         return Ok(BoxedAgent::new(Receptionist::new(options)));
+    }
+    if agent.kind == ASSISTANT {
+        return Ok(BoxedAgent::new(assistants::assistant(agent, models)?));
     }
     if agent.kind == DICTATION {
         return Ok(BoxedAgent::new(Dictation));

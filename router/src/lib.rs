@@ -11,6 +11,7 @@
 //! - [`desk`]: an open installation and [`desk::Desk::serve`], the wiring in reading order.
 
 pub mod address;
+pub mod assistants;
 pub mod bench;
 
 pub mod config;

@@ -152,7 +152,9 @@ fn a_kind_is_known_only_where_the_program_registers_it() {
     assert_eq!(parse(text, &["seller"]).unwrap().agents[0].kind, "seller");
     let error = parse(text, &["buyer"]).unwrap_err().to_string();
     assert!(
-        error.contains("This program has \"receptionist\", \"dictation\" or \"buyer\"."),
+        error.contains(
+            "This program has \"receptionist\", \"assistant\", \"dictation\" or \"buyer\"."
+        ),
         "{error}"
     );
 }
@@ -332,4 +334,62 @@ fn a_manifest_adds_models_that_can_be_named() {
         error.contains("f:3:19: `models_manifest`: the model manifest is not usable"),
         "{error}"
     );
+}
+
+#[test]
+fn a_key_in_the_environment_makes_hello_an_assistant_where_nothing_is_configured() {
+    let env = |name: &str| (name == "OPENAI_API_KEY").then(|| "sk-of-a-test".to_owned());
+    let config = Config::load_from(None, &[], &env).unwrap();
+    let [hello] = &config.agents[..] else { panic!("{:?}", config.agents) };
+    assert_eq!((hello.kind.as_str(), hello.effective_approval()), ("assistant", Approval::All));
+    assert_eq!(config.models.default, ["openai:gpt-5-mini"]);
+    assert!(!format!("{config:?}").contains("sk-of-a-test"));
+    // A file says what there is, and its assistants may use the key.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("frontdesk.toml");
+    for (text, kind) in
+        [("", "receptionist"), ("[[agent]]\nname = \"hello\"\nkind = \"assistant\"\n", "assistant")]
+    {
+        std::fs::write(&file, text).unwrap();
+        let config = Config::load_from(Some(&file), &[], &env).unwrap();
+        assert_eq!(config.agents[0].kind, kind);
+        assert_eq!(config.models.default, ["openai:gpt-5-mini"]);
+    }
+}
+
+#[test]
+fn an_assistant_has_all_that_its_section_says() {
+    let text = r#"
+        [models]
+        default = "ollama:qwen3:8b"
+        [models.custom]
+        base_url = "http://127.0.0.1:9/v1"
+        wire = "anthropic"
+        prices = { "m" = "3 in, 15 out" }
+        [[agent]]
+        name = "support"
+        kind = "assistant"
+        instructions = "Be brief."
+        model = ["custom:m", "ollama:qwen3:8b"]
+        tools = ["label"]
+        tool_approval = { label = "all" }
+        tokens_per_day = 5000
+        cost_per_day = "$2.50"
+        working_hours = "mon-fri 09:00-17:00 Europe/Berlin"
+        [[agent]]
+        name = "plain"
+        kind = "assistant"
+        approval = "none"
+    "#;
+    let config = parse(text, &[]).unwrap();
+    let support = &config.agents[0].assistant;
+    assert_eq!(support.models, ["custom:m", "ollama:qwen3:8b"]);
+    assert_eq!(support.instructions.as_deref(), Some("Be brief."));
+    assert_eq!((support.tokens_per_day, support.cost_per_day), (Some(5_000), Some(2_500_000)));
+    assert_eq!(support.tool_approval["label"], Approval::All);
+    assert_eq!(support.working_hours.as_ref().unwrap().days.len(), 5);
+    assert_eq!(config.models.prices["custom:m"].output, 15_000_000);
+    assert!(config.models.open(&support.models).is_ok());
+    assert!(config.agents[1].assistant.models.is_empty());
+    assert_eq!(config.agents[1].effective_approval(), Approval::None);
 }

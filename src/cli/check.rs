@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use frontdesk_router::config::{Config, LOCAL_DOMAIN, reachable};
+use frontdesk_router::config::{ASSISTANT, AgentConfig, Config, LOCAL_DOMAIN, reachable};
 use frontdesk_router::engines::{Job, Standing, State, standings};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
@@ -126,6 +126,22 @@ async fn health(config: &Config) -> Finding {
     }
 }
 
+/// Whether an assistant's models can be asked, as far as it can be told without asking.
+fn model(agent: &AgentConfig, config: &Config) -> Option<Finding> {
+    if agent.kind != ASSISTANT {
+        return None;
+    }
+    let names = frontdesk_router::assistants::names(agent, &config.models);
+    Some(match config.models.open(&names) {
+        Ok(_) => Finding::good("model", format!("{} asks {}", agent.name, names.join(", then "))),
+        Err(error) => Finding::bad(
+            "model",
+            format!("{} cannot ask its model: {error}", agent.name),
+            "Until then its mail waits for a person.",
+        ),
+    })
+}
+
 async fn scorecard(config: &Config, file: Option<&Path>) -> Vec<Finding> {
     let running = UnixStream::connect(config.server.control_socket()).await.is_ok();
     let mut findings = vec![config_read(file), data(&config.server.data)];
@@ -133,6 +149,7 @@ async fn scorecard(config: &Config, file: Option<&Path>) -> Vec<Finding> {
         let addresses = agent.addresses.join(", ");
         Finding::good("agent", format!("{} ({}) answers {addresses}", agent.name, agent.kind))
     }));
+    findings.extend(config.agents.iter().filter_map(|agent| model(agent, config)));
     findings.push(domains(config));
     findings.push(outgoing(config));
     for listen in &config.smtp.listen {

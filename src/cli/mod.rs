@@ -150,7 +150,7 @@ impl From<std::io::Error> for Failure {
 pub async fn run(cli: Cli, kinds: Kinds) -> ExitCode {
     let command = match cli.command {
         Some(command) => command,
-        None if !kinds.is_empty() => Command::Serve(serve::Serve {}),
+        None if !kinds.is_empty() => Command::Serve(serve::Serve::default()),
         None => {
             eprintln!("{}", Cli::command().render_help());
             return ExitCode::from(2);

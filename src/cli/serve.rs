@@ -11,11 +11,22 @@ use tracing_subscriber::EnvFilter;
 use super::{Failure, Kinds};
 
 /// Run the server
-#[derive(Debug, Args)]
-pub struct Serve {}
+#[derive(Debug, Default, Args)]
+pub struct Serve {
+    /// The model of assistants that name none, such as ollama:qwen3:8b. Without any [[agent]], it makes
+    /// hello an assistant
+    #[arg(long, value_name = "PROVIDER:MODEL")]
+    model: Option<String>,
+}
 
 impl Serve {
-    pub(super) async fn run(self, config: Config, kinds: Kinds) -> Result<(), Failure> {
+    pub(super) async fn run(self, mut config: Config, kinds: Kinds) -> Result<(), Failure> {
+        if let Some(model) = self.model {
+            // Before anything starts: what is wrong with a name or a key has a fix of one line.
+            let opened = config.models.open(std::slice::from_ref(&model));
+            opened.map_err(|error| Failure::Usage(format!("--model {model}: {error}")))?;
+            config.use_model(model);
+        }
         start_log(&config)?;
         let failed = |error: anyhow::Error| Failure::Other(format!("{error:#}"));
         // Before mail can come in, so that a stop is in order from the first mail on.

@@ -58,6 +58,16 @@ impl Server {
 
     /// The same with variables in its environment.
     pub async fn start_with(folder: &Path, config: &str, env: &[(&str, &Path)]) -> Self {
+        Self::start_as(folder, config, &[], env).await
+    }
+
+    /// The same with arguments of `serve`.
+    pub async fn start_as(
+        folder: &Path,
+        config: &str,
+        arguments: &[&str],
+        env: &[(&str, &Path)],
+    ) -> Self {
         let text = format!(
             "[http]\nlisten = [\"127.0.0.1:0\"]\n[smtp]\nlisten = [\"127.0.0.1:0\"]\n{config}"
         );
@@ -69,6 +79,7 @@ impl Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_frontdesk"));
         command
             .arg("serve")
+            .args(arguments)
             .arg("--config")
             .arg(&file)
             .current_dir(folder)

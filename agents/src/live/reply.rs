@@ -39,6 +39,7 @@ pub struct Reply(Kind);
 enum Kind {
     Silent,
     Text(String),
+    Model,
     Stream(Pin<Box<dyn Stream<Item = Result<ReplyPart, HandlerError>> + Send>>),
 }
 
@@ -60,12 +61,24 @@ impl Reply {
         Self(Kind::Stream(Box::pin(parts)))
     }
 
+    /// Says what the agent's model answers, in a turn that [`crate::Agent::mind`] is taken with. The turn is a
+    /// durable one: it stops if the reply is dropped, and if it has to wait for a person, it goes on without
+    /// the caller. An agent without a mind says nothing.
+    pub fn by_model() -> Self {
+        Self(Kind::Model)
+    }
+
+    /// Whether the model is to answer.
+    pub(crate) fn is_by_model(&self) -> bool {
+        matches!(self.0, Kind::Model)
+    }
+
     /// Whether it is known to say nothing.
     pub fn is_silent(&self) -> bool {
         match &self.0 {
             Kind::Silent => true,
             Kind::Text(text) => text.trim().is_empty(),
-            Kind::Stream(_) => false,
+            Kind::Model | Kind::Stream(_) => false,
         }
     }
 
@@ -73,7 +86,7 @@ impl Reply {
     pub fn as_text(&self) -> Option<&str> {
         match &self.0 {
             Kind::Text(text) => Some(text),
-            Kind::Silent | Kind::Stream(_) => None,
+            Kind::Silent | Kind::Model | Kind::Stream(_) => None,
         }
     }
 
@@ -95,7 +108,8 @@ impl Stream for Reply {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         match &mut self.0 {
-            Kind::Silent => Poll::Ready(None),
+            // Whoever runs live handlers has put the model's words in the place of `Model`.
+            Kind::Silent | Kind::Model => Poll::Ready(None),
             Kind::Text(text) => {
                 let text = std::mem::take(text);
                 self.0 = Kind::Silent;
@@ -131,6 +145,7 @@ impl fmt::Debug for Reply {
         match &self.0 {
             Kind::Silent => f.write_str("Reply(silent)"),
             Kind::Text(text) => write!(f, "Reply({} bytes)", text.len()),
+            Kind::Model => f.write_str("Reply(model)"),
             Kind::Stream(_) => f.write_str("Reply(stream)"),
         }
     }

@@ -8,7 +8,7 @@
 //! Events of one call or chat are handled in the order in which they came: the next waits for the
 //! commit of the one before, though no longer than [`PATIENCE`], for a caller waits with it.
 
-use super::{Registered, Registry, dispatch::words_of};
+use super::{Registered, Registry, dispatch::words_of, talk::Talk};
 use crate::{
     AgentId, CallId,
     agent::{AnyAgent, Effect, Handled, HandlerError, History},
@@ -167,23 +167,24 @@ impl Live {
                     return tell(Err(error.into()));
                 }
             };
-            let (reply, handled) = match ran.result {
+            let Ran { agent, seen: seen_now, result } = ran;
+            let (reply, handled) = match result {
                 Ok(done) => done,
                 Err(error) => {
                     tell(Err(LiveError::Handler(error.to_string())));
-                    return self.failed(&event, ran.seen, &error.to_string()).await;
+                    return self.failed(&event, seen_now, &error.to_string()).await;
                 }
             };
             if has_words {
-                tell(Ok(reply));
+                tell(Ok(self.with_words(reply, agent, &event)));
             }
-            match self.0.store.commit_live(ran.agent, ran.seen, handled).await {
-                Ok(HandleOutcome::Stale) => seen = Some(ran.seen),
+            match self.0.store.commit_live(agent, seen_now, handled).await {
+                Ok(HandleOutcome::Stale) => seen = Some(seen_now),
                 Ok(HandleOutcome::Committed | HandleOutcome::Gone) => {
                     return tell(Ok(Reply::silent()));
                 }
                 Err(error) => {
-                    self.failed(&event, ran.seen, &error.to_string()).await;
+                    self.failed(&event, seen_now, &error.to_string()).await;
                     return tell(Err(error.into()));
                 }
             }
@@ -195,6 +196,22 @@ impl Live {
             self.failed(&event, seen, &error).await;
         }
         tell(Err(LiveError::Handler(error)));
+    }
+
+    /// The reply, with the model's words where they are wanted.
+    fn with_words(&self, reply: Reply, agent: AgentId, event: &LiveEvent) -> Reply {
+        if !reply.is_by_model() {
+            return reply;
+        }
+        let Some((registered, turn)) = self.0.registry.get(agent).zip(event.turn()) else {
+            return Reply::silent();
+        };
+        let Some(mind) = registered.agent.mind() else {
+            tracing::error!(agent = %registered.name, "this agent has no model to answer with");
+            return Reply::silent();
+        };
+        let name = registered.name.clone();
+        Talk { store: self.0.store.clone(), mind, agent, name, turn: turn.clone() }.reply()
     }
 
     async fn run_handler(&self, place: Place, event: Arc<LiveEvent>) -> Result<Ran, StoreError> {

@@ -4,7 +4,7 @@
 //!   small pool of threads;
 //! - `timers` turns schedules that are due into events;
 //! - [`tasks`] runs what waits for the outside;
-//! - `live` runs what a caller waits for;
+//! - `live` runs what a caller waits for, and `talk` takes the turns of models that are heard as they are taken;
 //! - `turns` takes the turns of models.
 //!
 //! What always holds: an event that was committed is handled at least until it succeeds or is a dead
@@ -13,6 +13,7 @@
 
 pub mod dispatch;
 mod live;
+mod talk;
 pub mod tasks;
 mod timers;
 pub(crate) mod turns;

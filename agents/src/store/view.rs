@@ -46,7 +46,11 @@ const VISIBLE: &str = "(c.id = :here OR c.instance_id = :instance AND (
 
 const PIECE: &str = "m.id, m.conversation_id, m.channel, m.role, m.author, l.from_name,
     coalesce(l.subject, o.subject, c.subject), m.text, l.layers, l.flags, m.status, m.status_why, l.verdict,
-    (SELECT k.trust FROM handles h JOIN contacts k ON k.id = h.contact_id WHERE h.id = m.handle_id),
+    -- In a call it is what was proven of the caller.
+    coalesce(
+        (SELECT k.trust FROM handles h JOIN contacts k ON k.id = h.contact_id WHERE h.id = m.handle_id),
+        (SELECT k.trust FROM spoken s JOIN calls k ON k.id = s.call_id
+         WHERE s.message_id = m.id AND s.speaker = 'caller')),
     m.created_at, (SELECT foreign_text FROM tainted t WHERE t.message_id = m.id),
     (SELECT heard FROM spoken s WHERE s.message_id = m.id)
     FROM messages m JOIN conversations c ON c.id = m.conversation_id

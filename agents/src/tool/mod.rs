@@ -206,8 +206,8 @@ impl fmt::Debug for ToolContext {
 
 /// The bytes of attachments, which the mail side finds inside raw messages.
 pub trait Attachments: Send + Sync + 'static {
-    /// The decoded bytes of a part of a stored message.
-    fn read(&self, store: &Store, message: MessageId, part: u32) -> Result<Vec<u8>, HandlerError>;
+    /// The decoded bytes of a part of a raw message.
+    fn read(&self, raw: &[u8], part: u32) -> Result<Vec<u8>, HandlerError>;
 }
 
 /// What [`Tool::run`] returns.

@@ -107,6 +107,10 @@ impl DailyBudget {
 
 /// Hears of a turn while it is taken: for people who listen or watch.
 pub trait TurnSink: Send + Sync {
+    /// Whether somebody listens. What nobody hears while it is said is left where they find it.
+    fn is_heard(&self) -> bool {
+        true
+    }
     /// More of the answer. What is said before a call is part of it.
     fn text(&self, _delta: &str) {}
     fn tool_started(&self, _call: CallId, _tool: &str) {}
@@ -114,4 +118,8 @@ pub trait TurnSink: Send + Sync {
 }
 
 /// Nobody listens.
-impl TurnSink for () {}
+impl TurnSink for () {
+    fn is_heard(&self) -> bool {
+        false
+    }
+}

@@ -5,7 +5,6 @@ use crate::{
     puppet::{Answer, Office, Puppet, result_of, reviewed, says, told, unreviewed},
 };
 use frontdesk_agents::{
-    MessageId, Store,
     agent::HandlerError,
     builtin::{Assistant, AssistantOptions},
     gate::SendRules,
@@ -20,7 +19,7 @@ use std::sync::Arc;
 struct Files;
 
 impl Attachments for Files {
-    fn read(&self, _: &Store, _: MessageId, part: u32) -> Result<Vec<u8>, HandlerError> {
+    fn read(&self, _: &[u8], part: u32) -> Result<Vec<u8>, HandlerError> {
         Ok(format!("the content of part {part}").into_bytes())
     }
 }

@@ -9,6 +9,7 @@ mod desk;
 mod builtin;
 mod calls;
 mod cuts;
+mod heard;
 mod history;
 mod puppet;
 mod safety;

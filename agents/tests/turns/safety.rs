@@ -9,7 +9,7 @@ use crate::{
     puppet::{Answer, Ledger, Office, Puppet, told},
 };
 use frontdesk_agents::{
-    MessageId, Store, Verdict,
+    Verdict,
     admission::InstancePolicy,
     agent::HandlerError,
     builtin::{Assistant, AssistantOptions},
@@ -157,7 +157,7 @@ fn obey(case: &Case, request: &Request, secret: i64, mail: i64) -> Vec<(String, 
 struct OneFile(String);
 
 impl Attachments for OneFile {
-    fn read(&self, _: &Store, _: MessageId, _: u32) -> Result<Vec<u8>, HandlerError> {
+    fn read(&self, _: &[u8], _: u32) -> Result<Vec<u8>, HandlerError> {
         Ok(self.0.clone().into_bytes())
     }
 }

@@ -3,6 +3,7 @@
 //! - [`settings`](Config) holds the typed result, with the meaning and default of every key;
 //! - `walk` goes over the parsed file with getters that note mistakes and go on;
 //! - `read` turns sections into settings, `names`, `quantity` and `files` check single values;
+//! - `models` and `assistant` are all of that for language models and who uses them;
 //! - `voice` is all of that for `[voice]` and what an agent's calls need;
 //! - `check` compares values with each other.
 //!
@@ -13,9 +14,11 @@
 //!
 //! Left out: reloading while running, and anything that needs the network to check.
 
+mod assistant;
 mod check;
 mod error;
 mod files;
+mod models;
 mod names;
 mod network;
 mod quantity;
@@ -29,13 +32,15 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+pub use assistant::AssistantConfig;
 pub use error::{ConfigErrors, Place, Problem};
 pub use frontdesk_voice::engine::EngineName;
+pub use models::ModelsConfig;
 pub use network::Network;
 pub use settings::{
-    AgentConfig, Config, DICTATION, DnsConfig, HttpConfig, LOCAL_DOMAIN, Limits, LogFormat,
-    MailConfig, Mode, RECEPTIONIST, RECEPTIONIST_REPLY, REPLY_PLACEHOLDERS, Secret, ServerConfig,
-    SmtpConfig, TlsFiles, reachable,
+    ASSISTANT, AgentConfig, Config, DICTATION, DnsConfig, HttpConfig, LOCAL_DOMAIN, Limits,
+    LogFormat, MailConfig, Mode, RECEPTIONIST, RECEPTIONIST_REPLY, REPLY_PLACEHOLDERS, Secret,
+    ServerConfig, SmtpConfig, TlsFiles, reachable,
 };
 pub use voice::{ANNOUNCEMENT, ANY_LANGUAGE, CallSettings, Talk, VoiceConfig};
 
@@ -82,10 +87,30 @@ impl Config {
         };
         let base = path.and_then(Path::parent).unwrap_or(Path::new(""));
         let mut config = Self::parse(&text, file, base, kinds, env)?;
+        if config.models.default.is_empty()
+            && let Some(model) = config.models.of_keys()
+        {
+            // A file says what there is; without one, a key is reason enough for an assistant.
+            match path {
+                None => config.use_model(model),
+                Some(_) => config.models.default = vec![model],
+            }
+        }
         if let Some(data) = env(DATA_VARIABLE).filter(|data| !data.is_empty()) {
             config.server.data = PathBuf::from(data);
         }
         Ok(config)
+    }
+
+    /// Has assistants use this model that name none. An agent that is there only because none is configured
+    /// becomes an assistant.
+    pub fn use_model(&mut self, model: String) {
+        self.models.default = vec![model];
+        if let [hello] = &mut self.agents[..]
+            && *hello == AgentConfig::hello(&self.mail.domains)
+        {
+            hello.kind = ASSISTANT.into();
+        }
     }
 
     /// Reads the text of a config file. `file` is what errors call it, `base` is where relative

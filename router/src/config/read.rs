@@ -9,15 +9,17 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::assistant;
 use super::error::At;
 use super::files::{self, Files, SecretKind};
+use super::models::{self, ModelsConfig};
 use super::names;
 use super::network::Network;
 use frontdesk_agents::{admission::InstancePolicy, gate::Approval};
 
 use super::settings::{
-    AgentConfig, Config, DICTATION, DnsConfig, HttpConfig, Limits, LogFormat, MailConfig, Mode,
-    RECEPTIONIST, REPLY_PLACEHOLDERS, Secret, ServerConfig, SmtpConfig, TlsFiles,
+    ASSISTANT, AgentConfig, Config, DICTATION, DnsConfig, HttpConfig, Limits, LogFormat,
+    MailConfig, Mode, RECEPTIONIST, REPLY_PLACEHOLDERS, Secret, ServerConfig, SmtpConfig, TlsFiles,
 };
 use super::suggest::nearest;
 use super::voice::{self, VoiceConfig};
@@ -74,9 +76,10 @@ pub(super) fn config(
     let dns = dns(report.section(root, "dns"));
     let limits = limits(report.section(root, "limits"), &mut places);
     let voice = voice::voice(report.section(root, "voice"), around);
-    let agents = agents(report, root, around, (&mail, &voice), &mut places);
+    let models = models::models(report.section(root, "models"), around);
+    let agents = agents(report, root, around, (&mail, &voice, &models), &mut places);
     report.finish_root(root);
-    (Config { server, smtp, http, dns, mail, limits, voice, agents }, places)
+    (Config { server, smtp, http, dns, mail, limits, voice, models, agents }, places)
 }
 
 fn server(
@@ -388,7 +391,7 @@ fn agents(
     report: &Report<'_>,
     root: &DeTable<'_>,
     around: &Surroundings<'_>,
-    (mail, voice): (&MailConfig, &VoiceConfig),
+    (mail, voice, models): (&MailConfig, &VoiceConfig, &ModelsConfig),
     places: &mut Places,
 ) -> Vec<AgentConfig> {
     let sections = report.sections(root, "agent");
@@ -396,7 +399,7 @@ fn agents(
         places.agents.push(AgentPlaces { name: 0..0, addresses: Vec::new(), owner: None });
         return vec![AgentConfig::hello(&mail.domains)];
     }
-    let read = |section| agent(section, around, (mail, voice), places);
+    let read = |section| agent(section, around, (mail, voice, models), places);
     sections.into_iter().filter_map(read).collect()
 }
 
@@ -404,7 +407,7 @@ fn agents(
 fn agent(
     section: Section<'_, '_, '_>,
     around: &Surroundings<'_>,
-    (mail, voice): (&MailConfig, &VoiceConfig),
+    (mail, voice, models): (&MailConfig, &VoiceConfig, &ModelsConfig),
     places: &mut Places,
 ) -> Option<AgentConfig> {
     let report = section.report();
@@ -452,6 +455,7 @@ fn agent(
         }
     });
     let reply = reply(&section, &kind);
+    let assistant = assistant::assistant(&section, around, kind.as_deref(), models);
     let calls = voice::agent_calls(&section, voice);
     section.finish(&[]);
 
@@ -475,6 +479,7 @@ fn agent(
         approval,
         owner: owner.map(|at| at.value),
         reply: reply.unwrap_or(default.reply),
+        assistant,
         talk: calls.talk.unwrap_or(default.talk),
         about: calls.about,
         greeting: calls.greeting,
@@ -511,19 +516,14 @@ fn addresses(section: &Section<'_, '_, '_>) -> Option<(Vec<String>, Vec<Range<us
     Some((addresses, places))
 }
 
-/// Kinds that are planned and that this version does not have.
-const COMING_KINDS: [&str; 1] = ["assistant"];
-
 fn kind(section: &Section<'_, '_, '_>, around: &Surroundings<'_>) -> Option<String> {
     let at = section.string("kind", "\"receptionist\"")?;
-    let known = || [RECEPTIONIST, DICTATION].into_iter().chain(around.kinds.iter().copied());
+    let known =
+        || [RECEPTIONIST, ASSISTANT, DICTATION].into_iter().chain(around.kinds.iter().copied());
     if known().any(|kind| kind == at.value) {
         return Some(at.value);
     }
     let fix = match nearest(&at.value, known()) {
-        _ if COMING_KINDS.contains(&at.value.as_str()) => {
-            "It is not in this version yet; use \"receptionist\".".into()
-        }
         Some(near) => format!("Did you mean \"{near}\"?"),
         None => {
             let kinds: Vec<_> = known().map(|kind| format!("\"{kind}\"")).collect();

@@ -4,8 +4,8 @@
 //! addresses are lower-case ASCII (IDNA A-labels), every agent address lies in a listed domain and
 //! belongs to one agent, listeners do not clash, and the files that are named exist.
 
-use super::Network;
 use super::voice::{Talk, VoiceConfig};
+use super::{AssistantConfig, ModelsConfig, Network};
 use frontdesk_agents::{admission::InstancePolicy, gate::Approval};
 use frontdesk_voice::engine::EngineName;
 use std::fmt;
@@ -33,6 +33,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[voice]`: calls, and what hears and speaks in them.
     pub voice: VoiceConfig,
+    /// `[models]`: the language models of assistants.
+    pub models: ModelsConfig,
     /// `[[agent]]`: who answers. Never empty.
     pub agents: Vec<AgentConfig>,
 }
@@ -310,6 +312,8 @@ pub struct AgentConfig {
     pub owner: Option<String>,
     /// Receptionist only: what it answers. `{reference}`, `{subject}` and `{agent}` are filled in.
     pub reply: String,
+    /// Assistant only: its instructions, model, tools and budgets.
+    pub assistant: AssistantConfig,
     /// Who may talk to it in the browser. Default: staff.
     pub talk: Talk,
     /// One line that its talk page shows below its name. Default: none.
@@ -344,10 +348,11 @@ impl AgentConfig {
         }
     }
 
-    /// What is reviewed of its mail. Agents written as code say what their author made them say;
+    /// What is reviewed of its mail: all of an assistant's. Agents written as code say what their author made them say;
     /// `approval` in the file puts a person before them.
     pub fn effective_approval(&self) -> Approval {
-        self.approval.unwrap_or(Approval::None)
+        let usual = if self.kind == ASSISTANT { Approval::All } else { Approval::None };
+        self.approval.unwrap_or(usual)
     }
 
     /// A receptionist with every setting but the addresses, of which it has none.
@@ -361,6 +366,7 @@ impl AgentConfig {
             approval: None,
             owner: None,
             reply: RECEPTIONIST_REPLY.into(),
+            assistant: AssistantConfig::default(),
             talk: Talk::Staff,
             about: None,
             greeting: None,
@@ -374,6 +380,9 @@ impl AgentConfig {
 
 /// The built-in kind that acknowledges mail and files it for a person.
 pub const RECEPTIONIST: &str = "receptionist";
+
+/// The built-in kind that answers with a language model.
+pub const ASSISTANT: &str = "assistant";
 
 /// The built-in kind that writes down what is said in a call.
 pub const DICTATION: &str = "dictation";
@@ -398,6 +407,7 @@ impl Default for Config {
             dns: DnsConfig::default(),
             limits: Limits::default(),
             voice: VoiceConfig::default(),
+            models: ModelsConfig::default(),
             agents: vec![AgentConfig::hello(&mail.domains)],
             mail,
         }

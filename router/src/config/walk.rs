@@ -362,6 +362,15 @@ impl<'a, 'i, 't> Section<'a, 'i, 't> {
         None
     }
 
+    /// One text, or a list of them.
+    pub fn one_or_more(&self, key: &'static str, example: &str) -> Option<Vec<At<String>>> {
+        let value = self.table.and_then(|table| table.get(key));
+        if value.is_some_and(|value| matches!(value.get_ref(), DeValue::String(_))) {
+            return self.string(key, example).map(|at| vec![at]);
+        }
+        self.strings(key, example)
+    }
+
     /// A list of texts.
     pub fn strings(&self, key: &'static str, example: &str) -> Option<Vec<At<String>>> {
         let value = self.take(key)?;
@@ -421,24 +430,34 @@ impl<'a, 'i, 't> Section<'a, 'i, 't> {
 
     /// Paths by names of the operator's choice: `{ name = "path" }`.
     pub fn paths(&self, key: &'static str, example: &str) -> Vec<(String, At<PathBuf>)> {
+        let texts = self.table_of(key, "names with their paths", example).into_iter();
+        texts.map(|(name, at)| (name, At::new(PathBuf::from(at.value), at.span))).collect()
+    }
+
+    /// Texts by names of the operator's choice: `{ name = "text" }`.
+    pub fn texts(&self, key: &'static str, example: &str) -> Vec<(String, At<String>)> {
+        self.table_of(key, "names with their texts", example)
+    }
+
+    fn table_of(&self, key: &'static str, must: &str, example: &str) -> Vec<(String, At<String>)> {
         let Some(value) = self.take(key) else { return Vec::new() };
         let Some(table) = value.get_ref().as_table() else {
-            self.wrong::<()>(key, value, "names with their paths", example);
+            self.wrong::<()>(key, value, must, example);
             return Vec::new();
         };
-        let mut paths = Vec::new();
-        for (name, path) in table.iter() {
-            match path.get_ref() {
-                DeValue::String(text) if !text.is_empty() => {
-                    let at = At::new(PathBuf::from(text.to_string()), path.span());
-                    paths.push((name.get_ref().to_string(), at));
+        let mut texts = Vec::new();
+        for (name, text) in table.iter() {
+            match text.get_ref() {
+                DeValue::String(text_of) if !text_of.is_empty() => {
+                    let at = At::new(text_of.to_string(), text.span());
+                    texts.push((name.get_ref().to_string(), at));
                 }
                 _ => {
-                    self.wrong::<()>(key, path, "names with their paths in quotes", example);
+                    self.wrong::<()>(key, text, &format!("{must} in quotes"), example);
                 }
             }
         }
-        paths
+        texts
     }
 
     /// Whether the key is there, readable or not.

@@ -1,6 +1,7 @@
 //! The assistant: a model with tools, on whatever channel it is reached.
 //!
-//! A mail starts a turn; what the turn says last leaves through the gate. Mail of unproven senders is not before
+//! A mail starts a turn; what the turn says last leaves through the gate. In a call or chat a turn is heard
+//! while it is taken. Mail of unproven senders is not before
 //! the model until a person admits it. What the model cannot do, because it
 //! fails, because its budget is used up, or because it says so, goes before a person with the reason.
 
@@ -11,6 +12,7 @@ pub use options::{AssistantOptions, WorkingHours};
 use crate::{
     Agent, Context, ConversationId, HandlerError, Mail, MessageId, Task, TaskContext, Trust,
     agent::{AgentMessage, Due, Effect, TaskEnd, TaskFuture, TaskReport},
+    live::{self, Reply},
     model::Model,
     tool::{Attachments, CallEffect, Inner, ToolContext, ToolError, Tools, builtin, mark},
     turn::{CallId, Cause, Exchange, Foreign, Mind, Turn, TurnRequest},
@@ -114,6 +116,14 @@ impl Agent for Assistant {
         }
         self.start(cx, mail.conversation, Cause::Mail { message: mail.id });
         Ok(())
+    }
+
+    fn on_turn(
+        &self,
+        _cx: &mut Context<'_, Memory>,
+        _turn: &live::Turn,
+    ) -> Result<Reply, HandlerError> {
+        Ok(Reply::by_model())
     }
 
     fn on_schedule(&self, cx: &mut Context<'_, Memory>, due: &Due) -> Result<(), HandlerError> {

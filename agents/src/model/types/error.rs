@@ -82,6 +82,9 @@ pub enum ErrorKind {
         "the server does not speak this protocol: {what}; check base_url and the kind of the provider"
     )]
     Protocol { what: &'static str },
+    /// It was not asked, for its settings are not complete.
+    #[error("it cannot be asked: {why}")]
+    Unusable { why: String },
     /// The answer was ended from this side.
     #[error("the answer was cancelled")]
     Cancelled,
@@ -105,6 +108,7 @@ impl ErrorKind {
             | Self::Authentication { .. }
             | Self::ContextTooLong { .. }
             | Self::Refused
+            | Self::Unusable { .. }
             | Self::Protocol { .. }
             | Self::Cancelled => false,
         }

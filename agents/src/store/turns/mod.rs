@@ -16,9 +16,9 @@ pub(super) use people::{Verdict, decided};
 pub(super) use steps::{resolve, taint, withdraw};
 pub use used::Used;
 
-use super::{Lane, Result, Store, StoreError, Tx, Wake, effects::Terms, timestamp};
+use super::{Lane, Result, Store, StoreError, Tx, Wake, accept, effects::Terms, timestamp};
 use crate::{
-    AgentId, ConversationId, InstanceId, TaskId,
+    AgentId, ConversationId, InstanceId, MessageId, TaskId,
     gate::Actor,
     turn::{
         TurnRequest,
@@ -144,6 +144,40 @@ impl Store {
                 run.log = log_of(tx.conn, run.turn)?;
             }
             Ok(runs)
+        })
+        .await
+    }
+
+    /// Starts a turn that its caller takes at once, because somebody listens: it waits for no other. Answers it
+    /// with its instance, or nothing if there is one with the same cause.
+    pub(crate) async fn begin_heard_turn(
+        &self,
+        request: TurnRequest,
+    ) -> Result<Option<(TaskId, InstanceId)>> {
+        self.write(Lane::Turn, move |tx| {
+            let instance = accept::instance_of(tx, request.conversation)?;
+            let Some(turn) = start(tx, instance, &request)? else { return Ok(None) };
+            tx.run("UPDATE turns SET state = 'running', attempts = 1 WHERE id = ?1", (turn,))?;
+            Ok(Some((turn, instance)))
+        })
+        .await
+    }
+
+    /// The message that holds the words of a caller's turn, once it is stored.
+    pub(crate) async fn said_in(
+        &self,
+        call: crate::CallId,
+        turn: u32,
+    ) -> Result<Option<MessageId>> {
+        self.read_async(move |conn| {
+            Ok(conn
+                .prepare_cached(
+                    "SELECT message_id FROM spoken
+                     WHERE call_id = ?1 AND turn = ?2 AND speaker = 'caller'
+                     ORDER BY message_id DESC LIMIT 1",
+                )?
+                .query_row((call, turn), |row| row.get(0))
+                .optional()?)
         })
         .await
     }

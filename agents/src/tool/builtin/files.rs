@@ -55,7 +55,10 @@ pub(crate) async fn load(
     let content = match store.file_at(id, file.part).await? {
         FileAt::Blob(blob) => store.blob(blob)?.ok_or("the file is gone")?,
         FileAt::Raw => match files {
-            Some(files) => files.read(store, id, file.part)?,
+            Some(files) => {
+                let raw = store.raw_mail(id).await?.blob.ok_or("the mail has no bytes")?;
+                files.read(&store.blob(raw)?.ok_or("the bytes of the mail are gone")?, file.part)?
+            }
             None => return refused("files of received mail cannot be read here"),
         },
     };

@@ -236,7 +236,13 @@ impl Driver<'_> {
             }
             let conversation = self.request.conversation;
             match (&self.request.cause, self.request.answers()) {
-                (Cause::Asked(_) | Cause::Said { .. }, _) => {}
+                (Cause::Asked(_), _) => {}
+                (Cause::Said { .. }, _) if self.sink.is_heard() => {}
+                // It took longer than anybody listened: said where they still are, and written down.
+                (Cause::Said { .. }, _) => {
+                    closing.push(Effect::Speak { call: None, text: text.clone() });
+                    closing.push(Effect::Note { conversation, text: text.clone() });
+                }
                 (_, Some(answers)) => closing.push(Effect::Reply { answers, draft }),
                 (_, None) => {
                     let members = self.store.members(conversation).await?;

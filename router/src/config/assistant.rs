@@ -1,0 +1,240 @@
+//! What an agent of kind `assistant` is told, and what it may do and use.
+
+use super::error::At;
+use super::models::{self, ModelsConfig, micros};
+use super::read::Surroundings;
+use super::settings::ASSISTANT;
+use super::suggest::nearest;
+use super::walk::Section;
+use frontdesk_agents::{builtin::WorkingHours, gate::Approval, tool};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Instructions are read whole, and by the model in every turn.
+const INSTRUCTIONS_MAX: u64 = 64 * 1024;
+
+/// The keys of an `[[agent]]` that are an assistant's alone.
+const KEYS: [&str; 9] = [
+    "instructions",
+    "instructions_file",
+    "model",
+    "tools",
+    "tool_approval",
+    "tokens_per_day",
+    "cost_per_day",
+    "turns_per_day",
+    "working_hours",
+];
+
+/// An assistant's part of `[[agent]]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AssistantConfig {
+    /// What it is told about who it is and what it does. Default: to answer briefly, and to hand over what it
+    /// cannot do.
+    pub instructions: Option<String>,
+    /// The model, and those to fall back on. Default: `default` of `[models]`.
+    pub models: Vec<String>,
+    /// Tools it may use. Default: the built-in ones that stay within its conversations.
+    pub tools: BTreeSet<String>,
+    /// Which calls of a tool a person approves. Default: as the tool says.
+    pub tool_approval: BTreeMap<String, Approval>,
+    /// What its models may use in a day (UTC). Default: as much as it takes.
+    pub tokens_per_day: Option<u64>,
+    /// In millionths of a dollar.
+    pub cost_per_day: Option<u64>,
+    /// Turns it takes in a day.
+    pub turns_per_day: Option<u64>,
+    /// When it answers mail. Default: always.
+    pub working_hours: Option<WorkingHours>,
+}
+
+pub(super) fn assistant(
+    section: &Section<'_, '_, '_>,
+    around: &Surroundings<'_>,
+    kind: Option<&str>,
+    models: &ModelsConfig,
+) -> AssistantConfig {
+    let report = section.report();
+    if kind != Some(ASSISTANT) {
+        for key in KEYS.into_iter().filter(|key| section.has(key)) {
+            report.problem(
+                &section.value_span(key),
+                format!(
+                    "`{key}` is for an assistant; this agent is another kind. Write \
+                     kind = \"assistant\", or leave `{key}` out."
+                ),
+            );
+        }
+    }
+    let config = AssistantConfig {
+        instructions: instructions(section, around),
+        models: models::named(section, "model", models).unwrap_or_default(),
+        tools: tools(section),
+        tool_approval: tool_approval(section),
+        tokens_per_day: section.integer("tokens_per_day", 1..=u32::MAX, 1_000_000).map(u64::from),
+        cost_per_day: cost(section),
+        turns_per_day: section.integer("turns_per_day", 1..=u32::MAX, 200).map(u64::from),
+        working_hours: working_hours(section),
+    };
+    if kind == Some(ASSISTANT) && config.models.is_empty() && models.default.is_empty() {
+        let named = section.has("model") && !section.is_empty_list("model");
+        if !named && models.of_keys().is_none() && report.is_toml() {
+            report.problem(
+                &section.span(),
+                "this assistant has no model. Write model = \"ollama:qwen3:8b\", or set `default` \
+                 under [models].",
+            );
+        }
+    }
+    config
+}
+
+/// The text of the key, and the text of the file after it.
+fn instructions(section: &Section<'_, '_, '_>, around: &Surroundings<'_>) -> Option<String> {
+    let report = section.report();
+    let written = section.string("instructions", "\"You answer questions about orders.\"");
+    let file = section.path("instructions_file", "\"support.md\"").and_then(|at| {
+        let text = around.files.text(report, "instructions_file", &at, INSTRUCTIONS_MAX)?;
+        Some(At::new(text, at.span))
+    });
+    let texts: Vec<_> = [written, file].into_iter().flatten().collect();
+    if let Some(empty) = texts.iter().find(|at| at.value.trim().is_empty()) {
+        report.problem(&empty.span, "these instructions are empty. Write some, or leave them out.");
+    }
+    let texts: Vec<_> = texts.iter().map(|at| at.value.trim()).collect();
+    (!texts.is_empty()).then(|| texts.join("\n\n"))
+}
+
+fn known_tools() -> BTreeSet<String> {
+    tool::builtin::all().iter().map(|tool| tool.spec().name.clone()).collect()
+}
+
+fn unknown_tool(key: &str, name: &str, known: &BTreeSet<String>) -> String {
+    match nearest(name, known.iter().map(String::as_str)) {
+        Some(near) => format!("`{key}`: there is no tool \"{name}\". Did you mean \"{near}\"?"),
+        None => {
+            let all: Vec<_> = known.iter().map(String::as_str).collect();
+            format!("`{key}`: there is no tool \"{name}\". There are {}.", all.join(", "))
+        }
+    }
+}
+
+fn tools(section: &Section<'_, '_, '_>) -> BTreeSet<String> {
+    let known = known_tools();
+    let mut tools = BTreeSet::new();
+    for At { value, span } in section.strings("tools", "[\"reply\", \"label\"]").unwrap_or_default()
+    {
+        if known.contains(&value) {
+            tools.insert(value);
+        } else {
+            section.report().problem(&span, unknown_tool("tools", &value, &known));
+        }
+    }
+    tools
+}
+
+fn tool_approval(section: &Section<'_, '_, '_>) -> BTreeMap<String, Approval> {
+    let known = known_tools();
+    let mut approvals = BTreeMap::new();
+    let report = section.report();
+    for (name, word) in section.texts("tool_approval", "{ remember = \"all\" }") {
+        if !known.contains(&name) {
+            report.problem(&word.span, unknown_tool("tool_approval", &name, &known));
+        }
+        let approval = match word.value.as_str() {
+            "all" => Approval::All,
+            "unknown" => Approval::Unknown,
+            "none" => Approval::None,
+            other => {
+                report.problem(
+                    &word.span,
+                    format!(
+                        "`tool_approval` of {name} cannot be \"{other}\". Write \"all\", \
+                         \"unknown\" or \"none\"."
+                    ),
+                );
+                continue;
+            }
+        };
+        approvals.insert(name, approval);
+    }
+    approvals
+}
+
+fn cost(section: &Section<'_, '_, '_>) -> Option<u64> {
+    let at = section.string("cost_per_day", "\"$2.50\"")?;
+    let cost = micros(&at.value).filter(|micros| *micros > 0);
+    if cost.is_none() {
+        let why =
+            format!("`cost_per_day`: \"{}\" is no amount. Write dollars: \"$2.50\".", at.value);
+        section.report().problem(&at.span, why);
+    }
+    cost
+}
+
+fn working_hours(section: &Section<'_, '_, '_>) -> Option<WorkingHours> {
+    let at = section.string("working_hours", "\"mon-fri 09:00-17:00 Europe/Berlin\"")?;
+    match parse_hours(&at.value) {
+        Ok(hours) => Some(hours),
+        Err(why) => {
+            section.report().problem(
+                &at.span,
+                format!(
+                    "`working_hours`: {why}. Write them as \"mon-fri 09:00-17:00 Europe/Berlin\"."
+                ),
+            );
+            None
+        }
+    }
+}
+
+const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+
+/// `mon-fri,sun 09:00-17:00 Europe/Berlin`.
+fn parse_hours(text: &str) -> Result<WorkingHours, String> {
+    let [days, times, zone] = text.split_whitespace().collect::<Vec<_>>()[..] else {
+        return Err(format!("\"{text}\" does not have days, times and a time zone"));
+    };
+    let number = |day: &str| {
+        let at = DAYS.iter().position(|known| known.eq_ignore_ascii_case(day));
+        at.and_then(|at| i8::try_from(at + 1).ok()).ok_or_else(|| format!("\"{day}\" is no day"))
+    };
+    let mut set = BTreeSet::new();
+    for range in days.split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last) = (number(first)?, number(last)?);
+        if first > last {
+            return Err(format!("\"{range}\" ends before it begins"));
+        }
+        set.extend(first..=last);
+    }
+    let time = |text: &str| text.parse().map_err(|_| format!("\"{text}\" is no time of day"));
+    let (from, to) = times
+        .split_once('-')
+        .ok_or_else(|| format!("\"{times}\" is not from a time to another"))?;
+    let hours =
+        WorkingHours { time_zone: zone.to_owned(), days: set, from: time(from)?, to: time(to)? };
+    hours.check().map(|()| hours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hours_are_days_times_and_a_zone() {
+        let hours = parse_hours("mon-fri,Sun 09:00-17:30 Europe/Berlin").unwrap();
+        assert_eq!(hours.days, BTreeSet::from([1, 2, 3, 4, 5, 7]));
+        assert_eq!((hours.from.hour(), hours.to.minute()), (9, 30));
+        for (wrong, why) in [
+            ("mon-fri 09:00-17:00", "a time zone"),
+            ("fri-mon 09:00-17:00 UTC", "ends before it begins"),
+            ("day 09:00-17:00 UTC", "no day"),
+            ("mon 9am-17:00 UTC", "no time of day"),
+            ("mon 17:00-09:00 UTC", "before they begin"),
+            ("mon 09:00-17:00 Mars", "IANA"),
+        ] {
+            let error = parse_hours(wrong).unwrap_err();
+            assert!(error.contains(why), "{wrong}: {error}");
+        }
+    }
+}
