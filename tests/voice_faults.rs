@@ -147,7 +147,7 @@ async fn a_voice_that_fails_at_the_second_sentence_says_so_and_the_call_goes_on(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_recogniser_that_fails_once_is_told_of_and_hears_the_next_sentence() {
+async fn a_recogniser_that_fails_at_the_pause_is_asked_again_at_the_end() {
     let service = Service::default();
     service.hears.lock().unwrap().extend([
         Err(500),
@@ -160,12 +160,6 @@ async fn a_recogniser_that_fails_once_is_told_of_and_hears_the_next_sentence() {
     caller.call().await;
     let Some(engines) = support::caller::engines() else { return };
     let speech = engines.speech("Hello there.").await;
-    caller.say(&speech);
-    caller
-        .until("it is explained", |c| {
-            errors(c).iter().any(|e| e.contains("could not be understood"))
-        })
-        .await;
     caller.say(&speech);
     caller.until("it heard", |c| c.transcript("user") == ["hello there"]).await;
     caller.hang_up().await;

@@ -10,7 +10,8 @@ use crate::{
     call::{Input, Ms},
     engine::{self, LISTEN_RATE, Session, SessionOptions, Transcriber},
 };
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep_until};
 
 /// Sound kept from before speech was detected: half a second (DESIGN section 4), in samples.
 const PRE_ROLL: usize = LISTEN_RATE as usize / 2;
@@ -18,6 +19,10 @@ const PRE_ROLL: usize = LISTEN_RATE as usize / 2;
 /// A pause that the call has not made into a turn after this long was followed by another utterance:
 /// the longest wait of the endpointing is 3 s.
 const ANOTHER_UTTERANCE: Ms = 3_500;
+
+/// An engine that settles its text has so long for it after a pause; then the utterance is ended, and the
+/// engine says what it heard or why it cannot. Half of the longest wait, so that its answer still counts.
+const SETTLES_WITHIN: Duration = Duration::from_millis(1_500);
 
 /// What to tell the call, and the caller.
 #[derive(Debug, Default)]
@@ -38,6 +43,8 @@ pub(super) struct Listener {
     paused: Option<Ms>,
     /// The engine gave the whole text up to the pause.
     settled: bool,
+    /// Until when it may.
+    settles_by: Option<Instant>,
     lost: bool,
 }
 
@@ -53,6 +60,7 @@ impl Listener {
             speaking: false,
             paused: None,
             settled: false,
+            settles_by: None,
             lost: false,
         }
     }
@@ -96,7 +104,7 @@ impl Listener {
         self.speaking = true;
         let goes_on = self.utterance
             && self.paused.is_none_or(|paused| now.saturating_sub(paused) < ANOTHER_UTTERANCE);
-        self.paused = None;
+        (self.paused, self.settles_by) = (None, None);
         let Some(session) = &mut self.session else { return };
         if goes_on {
             self.settled = false;
@@ -128,6 +136,7 @@ impl Listener {
         let Some(session) = self.session.as_mut().filter(|_| self.utterance) else { return };
         if self.settles {
             let _ = session.pause();
+            self.settles_by = Some(Instant::now() + SETTLES_WITHIN);
         } else {
             let _ = session.end();
             self.utterance = false;
@@ -142,7 +151,7 @@ impl Listener {
         } else {
             let _ = session.end();
         }
-        self.utterance = false;
+        (self.utterance, self.settles_by) = (false, None);
         if self.speaking {
             // Sound goes on although the turn is over: what is said in it belongs to the next.
             self.begin();
@@ -154,8 +163,24 @@ impl Listener {
         let Some(session) = self.session.as_mut().filter(|_| !self.lost) else {
             return std::future::pending().await;
         };
-        let heard = session.next().await;
-        self.understood(heard)
+        let settles_by = self.settles_by;
+        let too_late = async {
+            match settles_by {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            heard = session.next() => self.understood(heard),
+            () = too_late => {
+                self.settles_by = None;
+                if self.utterance {
+                    let _ = session.end();
+                    self.utterance = false;
+                }
+                Heard::default()
+            }
+        }
     }
 
     fn understood(&mut self, heard: Option<engine::Heard>) -> Heard {
@@ -166,6 +191,9 @@ impl Listener {
                 // What was settled before speech went on is not any more.
                 let settled = settled && !self.speaking && self.utterance;
                 self.settled = settled;
+                if settled {
+                    self.settles_by = None;
+                }
                 if settled && text.trim().is_empty() {
                     // No words in it: the end of this utterance, not of the caller's patience.
                     if let Some(session) = &mut self.session {
