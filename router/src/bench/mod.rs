@@ -92,7 +92,7 @@ fn place(dir: Option<&std::path::Path>) -> anyhow::Result<tempfile::TempDir> {
     let mut builder = tempfile::Builder::new();
     builder.prefix("frontdesk-bench-");
     let place = match dir {
-        Some(dir) => builder.tempdir_in(dir),
+        Some(dir) => std::fs::create_dir_all(dir).and_then(|()| builder.tempdir_in(dir)),
         None => builder.tempdir(),
     };
     place.map_err(|error| anyhow::anyhow!("make a folder for the run: {error}"))
