@@ -20,6 +20,7 @@ use rmcp::{
         streamable_http_client::StreamableHttpClientTransportConfig,
     },
 };
+use serde_json::json;
 use std::{path::PathBuf, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -202,7 +203,10 @@ impl ServerHandler for Bridge {
             Ok(result) => Ok(result.into()),
             Err(ServiceError::McpError(error)) => Err(error),
             Err(error) => {
-                Ok(CallToolResult::error(vec![ContentBlock::text(self.lost(&error))]).into())
+                let words = self.lost(&error);
+                let mut result = CallToolResult::error(vec![ContentBlock::text(words.clone())]);
+                result.structured_content = Some(json!({ "error": { "problem": words } }));
+                Ok(result.into())
             }
         }
     }
