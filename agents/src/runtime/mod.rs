@@ -3,6 +3,7 @@
 //! - [`dispatch`] keeps the order: one event at a time per instance, in the order of their ids, on a
 //!   small pool of threads;
 //! - `timers` turns schedules that are due into events;
+//! - `claims` keeps work that waits as rows running, which is tasks and turns;
 //! - [`tasks`] runs what waits for the outside;
 //! - `live` runs what a caller waits for, and `talk` takes the turns of models that are heard as they are taken;
 //! - `turns` takes the turns of models.
@@ -11,6 +12,7 @@
 //! letter, across any number of restarts, and its effects happen once. A sleeping instance is a row
 //! and nothing else.
 
+mod claims;
 pub mod dispatch;
 mod live;
 mod talk;

@@ -5,16 +5,20 @@
 //! commits an intent before and the result after, so a task that runs again after a crash finds what
 //! it already did.
 
-use super::{Registry, RuntimeConfig, dispatch, timers};
+use super::{
+    Registry, RuntimeConfig,
+    claims::{self, Claims},
+    dispatch,
+};
 use crate::{
     TaskId,
     agent::{HandlerError, TaskEnd},
-    store::{IntentState, Result, Store, StoreError, TaskRun},
+    store::{IntentState, Result, Store, TaskRun},
 };
 use jiff::Timestamp;
 use serde_json::Value;
-use std::{collections::HashMap, future::Future, panic::AssertUnwindSafe, sync::Arc};
-use tokio::{sync::watch, task::JoinSet};
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
+use tokio::sync::watch;
 
 /// What an outside call does, which decides what happens when nobody knows whether it did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,78 +111,49 @@ impl TaskContext {
     }
 }
 
+/// Tasks as claimed work.
+#[derive(Clone)]
+struct Tasks {
+    store: Store,
+    registry: Arc<Registry>,
+    config: RuntimeConfig,
+}
+
+impl Claims for Tasks {
+    type Run = TaskRun;
+    const ONE: &'static str = "task";
+
+    fn id(run: &TaskRun) -> TaskId {
+        run.task.id
+    }
+
+    async fn claim(&self, max: usize) -> Result<Vec<TaskRun>> {
+        self.store.claim_tasks(max).await
+    }
+
+    fn next(&self) -> Result<Option<Timestamp>> {
+        self.store.next_task()
+    }
+
+    fn cancelled(&self) -> Result<Vec<TaskId>> {
+        self.store.cancelled_tasks()
+    }
+
+    async fn run(self, run: TaskRun, stop: watch::Receiver<bool>) {
+        run_one(&self.store, &self.registry, &self.config, run, stop).await;
+    }
+}
+
 pub(super) async fn run(
     store: Store,
     registry: Arc<Registry>,
     config: RuntimeConfig,
-    mut wakes: watch::Receiver<()>,
-    mut stopped: watch::Receiver<bool>,
+    wakes: watch::Receiver<()>,
+    stopped: watch::Receiver<bool>,
 ) {
-    let mut running: JoinSet<()> = JoinSet::new();
-    let mut cancels: HashMap<TaskId, watch::Sender<bool>> = HashMap::new();
-    loop {
-        let room = config.tasks.get().saturating_sub(running.len());
-        let claimed = if room > 0 { store.claim_tasks(room).await } else { Ok(Vec::new()) };
-        let mut retry_at = None;
-        match claimed {
-            Ok(runs) => {
-                for claimed in runs {
-                    let (cancel, cancelled) = watch::channel(false);
-                    cancels.insert(claimed.task.id, cancel);
-                    let (store, registry, config) =
-                        (store.clone(), registry.clone(), config.clone());
-                    running.spawn(async move {
-                        run_one(&store, &registry, &config, claimed, cancelled).await;
-                    });
-                }
-            }
-            Err(StoreError::Closed) => return,
-            Err(error) => {
-                tracing::error!(%error, "cannot claim tasks");
-                retry_at = Some(timers::later(&store));
-            }
-        }
-        let next = if running.len() < config.tasks.get() {
-            retry_at.or_else(|| {
-                store.next_task().unwrap_or_else(|error| {
-                    tracing::error!(%error, "cannot read the tasks");
-                    Some(timers::later(&store))
-                })
-            })
-        } else {
-            None
-        };
-        let due = async {
-            match next {
-                Some(at) => store.clock().sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = super::stopped(&mut stopped) => break,
-            Some(ended) = running.join_next() => {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "a task's runner panicked");
-                }
-                // By whether somebody listens, not by the task: one that failed may be running again already.
-                cancels.retain(|_, cancel| !cancel.is_closed());
-            }
-            () = timers::changed(&mut wakes) => {
-                match store.cancelled_tasks() {
-                    Ok(ids) => {
-                        for cancel in ids.iter().filter_map(|id| cancels.get(id)) {
-                            let _ = cancel.send(true);
-                        }
-                    }
-                    Err(error) => tracing::error!(%error, "cannot read cancelled tasks"),
-                }
-            }
-            () = due => {}
-        }
-    }
-    // Left at their last checkpoint; the next start finds them running and starts them again.
-    running.shutdown().await;
+    let limit = config.tasks.get();
+    let tasks = Tasks { store: store.clone(), registry, config };
+    claims::run(tasks, store, limit, wakes, stopped).await;
 }
 
 async fn run_one(

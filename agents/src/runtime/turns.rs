@@ -4,91 +4,65 @@
 //! memory. Turns of one conversation run one after the other, because those behind the first are not
 //! ready (see `store/steps.rs`).
 
-use super::{Registry, RuntimeConfig, timers};
+use super::{
+    Registry, RuntimeConfig,
+    claims::{self, Claims},
+    timers,
+};
 use crate::{
     TaskId,
-    store::{Result, Store, StoreError, TurnRun},
+    store::{Result, Store, TurnRun},
     turn::{
         engine::{Driver, EngineError, Pause},
         log::{StepLog, StoredLog},
     },
 };
 use futures_util::FutureExt;
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
-use tokio::{sync::watch, task::JoinSet};
+use jiff::Timestamp;
+use std::{panic::AssertUnwindSafe, sync::Arc};
+use tokio::sync::watch;
+
+/// Turns as claimed work.
+#[derive(Clone)]
+struct Turns {
+    store: Store,
+    registry: Arc<Registry>,
+}
+
+impl Claims for Turns {
+    type Run = TurnRun;
+    const ONE: &'static str = "turn";
+
+    fn id(run: &TurnRun) -> TaskId {
+        run.turn
+    }
+
+    async fn claim(&self, max: usize) -> Result<Vec<TurnRun>> {
+        self.store.claim_turns(max).await
+    }
+
+    fn next(&self) -> Result<Option<Timestamp>> {
+        self.store.next_turn()
+    }
+
+    fn cancelled(&self) -> Result<Vec<TaskId>> {
+        self.store.cancelled_turns()
+    }
+
+    async fn run(self, run: TurnRun, stop: watch::Receiver<bool>) {
+        take(&self.store, &self.registry, run, stop).await;
+    }
+}
 
 pub(super) async fn run(
     store: Store,
     registry: Arc<Registry>,
     config: RuntimeConfig,
-    mut wakes: watch::Receiver<()>,
-    mut stopped: watch::Receiver<bool>,
+    wakes: watch::Receiver<()>,
+    stopped: watch::Receiver<bool>,
 ) {
-    let mut running: JoinSet<()> = JoinSet::new();
-    let mut stops: HashMap<TaskId, watch::Sender<bool>> = HashMap::new();
-    loop {
-        let room = config.tasks.get().saturating_sub(running.len());
-        let claimed = if room > 0 { store.claim_turns(room).await } else { Ok(Vec::new()) };
-        let mut retry_at = None;
-        match claimed {
-            Ok(runs) => {
-                for run in runs {
-                    let id = run.turn;
-                    let (stop, stop_seen) = watch::channel(false);
-                    stops.insert(id, stop);
-                    let (store, registry) = (store.clone(), registry.clone());
-                    running.spawn(async move {
-                        take(&store, &registry, run, stop_seen).await;
-                    });
-                }
-            }
-            Err(StoreError::Closed) => return,
-            Err(error) => {
-                tracing::error!(%error, "cannot claim turns");
-                retry_at = Some(timers::later(&store));
-            }
-        }
-        let next = if running.len() < config.tasks.get() {
-            retry_at.or_else(|| {
-                store.next_turn().unwrap_or_else(|error| {
-                    tracing::error!(%error, "cannot read the turns");
-                    Some(timers::later(&store))
-                })
-            })
-        } else {
-            None
-        };
-        let due = async {
-            match next {
-                Some(at) => store.clock().sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = super::stopped(&mut stopped) => break,
-            Some(ended) = running.join_next() => {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "a turn's runner panicked");
-                }
-                // By whether somebody listens, not by the turn: one that parked may be running again already.
-                stops.retain(|_, stop| !stop.is_closed());
-            }
-            () = timers::changed(&mut wakes) => {
-                match store.cancelled_turns() {
-                    Ok(ids) => {
-                        for stop in ids.iter().filter_map(|id| stops.get(id)) {
-                            let _ = stop.send(true);
-                        }
-                    }
-                    Err(error) => tracing::error!(%error, "cannot read cancelled turns"),
-                }
-            }
-            () = due => {}
-        }
-    }
-    // Left where their logs are; the next start goes on with them.
-    running.shutdown().await;
+    let turns = Turns { store: store.clone(), registry };
+    claims::run(turns, store, config.tasks.get(), wakes, stopped).await;
 }
 
 /// Takes a turn until it ends or waits.

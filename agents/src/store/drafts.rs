@@ -223,12 +223,12 @@ impl Store {
                     subject: row.text.subject,
                     text: row.text.text,
                     html: row.text.html,
-                    attachments,
+                    attachments: attachments.clone(),
                     cc: row.text.cc,
                     ..Draft::default()
                 },
             };
-            let posted = review::post(tx, &rules, actor, compose, at)?;
+            let posted = review::post(tx, &rules, actor.clone(), &compose, at)?;
             tx.run("DELETE FROM drafts WHERE id = ?1", (id,))?;
             Ok(posted)
         })

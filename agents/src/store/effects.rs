@@ -49,7 +49,7 @@ pub(super) fn apply(
     rules: &Rules,
     agent: AgentId,
     instance: InstanceId,
-    effects: Vec<Effect>,
+    effects: &[Effect],
 ) -> Result<()> {
     let agent_rules = rules_of(rules, agent)?;
     let terms = Terms::of(Actor::Agent { approval: agent_rules.approval });
@@ -73,39 +73,42 @@ pub(super) fn apply_one(
     terms: &Terms,
     agent: AgentId,
     instance: InstanceId,
-    effect: Effect,
+    effect: &Effect,
 ) -> Result<Option<MessageId>> {
     let agent_rules = rules_of(rules, agent)?;
     match effect {
         Effect::Reply { answers, draft } => {
-            return reply(tx, rules, terms, agent, Some(instance), answers, &draft).map(Some);
+            return reply(tx, rules, terms, agent, Some(instance), *answers, draft).map(Some);
         }
         Effect::Send { conversation, to, draft } => {
             let conversation = match conversation {
-                Some(conversation) => own(tx, instance, conversation)?,
+                Some(conversation) => own(tx, instance, *conversation)?,
                 None => open_own(tx, agent, instance, &draft.subject)?,
             };
-            return send(tx, rules, terms, agent, conversation, to, &draft).map(Some);
+            return send(tx, rules, terms, agent, conversation, to, draft).map(Some);
         }
         Effect::Draft { answers, to, draft } => {
             let terms = Terms { hold: Some(Why::AskedToHold), ..terms.clone() };
-            let effect = match answers {
-                Some(answers) => Effect::Reply { answers, draft },
-                None => Effect::Send { conversation: None, to, draft },
+            let written = match answers {
+                Some(answers) => reply(tx, rules, &terms, agent, Some(instance), *answers, draft)?,
+                None => {
+                    let conversation = open_own(tx, agent, instance, &draft.subject)?;
+                    send(tx, rules, &terms, agent, conversation, to, draft)?
+                }
             };
-            return apply_one(tx, rules, &terms, agent, instance, effect);
+            return Ok(Some(written));
         }
-        Effect::SetAside { message, reason } => set_aside(tx, instance, message, &reason)?,
+        Effect::SetAside { message, reason } => set_aside(tx, instance, *message, reason)?,
         Effect::Review { conversation, why } => {
-            let conversation = own(tx, instance, conversation)?;
-            show(tx, conversation, &why)?;
+            let conversation = own(tx, instance, *conversation)?;
+            show(tx, conversation, why)?;
         }
         Effect::Note { conversation, text } => {
-            let conversation = own(tx, instance, conversation)?;
-            note(tx, conversation, instance, &agent_rules.name, &text)?;
+            let conversation = own(tx, instance, *conversation)?;
+            note(tx, conversation, instance, &agent_rules.name, text)?;
         }
         Effect::Schedule { name, when, payload } => {
-            super::work::set_schedule(tx, instance, &name, &when, &payload)?;
+            super::work::set_schedule(tx, instance, name, when, payload)?;
         }
         Effect::CancelSchedule { name } => {
             tx.run("DELETE FROM schedules WHERE instance_id = ?1 AND name = ?2", (instance, name))?;
@@ -127,51 +130,56 @@ pub(super) fn apply_one(
             )?;
             tx.wake(Wake::Task);
         }
-        Effect::CancelTask { key } => cancel_task(tx, instance, &key)?,
+        Effect::CancelTask { key } => cancel_task(tx, instance, key)?,
         Effect::Tell { agent: to, target, body, hops } => {
-            tell(tx, rules, agent_rules, instance, &to, target, body, hops)?;
+            tell(tx, rules, agent_rules, instance, to, target, body, *hops)?;
         }
         Effect::NotifyOwner { conversation, draft } => {
             let about = conversation.map(|about| own(tx, instance, about)).transpose()?;
-            notice::notify_owner(tx, rules, terms, agent, instance, about, &draft)?;
+            notice::notify_owner(tx, rules, terms, agent, instance, about, draft)?;
         }
         Effect::Speak { call, text } => {
-            calls::direct(tx, instance, call, Wanted::Speak(text))?;
+            calls::direct(tx, instance, *call, Wanted::Speak(text.clone()))?;
         }
         Effect::HangUp { call, farewell } => {
-            calls::direct(tx, instance, Some(call), Wanted::HangUp { farewell })?;
+            calls::direct(
+                tx,
+                instance,
+                Some(*call),
+                Wanted::HangUp { farewell: farewell.clone() },
+            )?;
         }
         Effect::Transfer { call, to } => {
-            calls::direct(tx, instance, Some(call), Wanted::Transfer { to })?;
+            calls::direct(tx, instance, Some(*call), Wanted::Transfer { to: to.clone() })?;
         }
         Effect::Dictated { call, text } => {
-            calls::dictate(tx, instance, &agent_rules.name, call, text)?;
+            calls::dictate(tx, instance, &agent_rules.name, *call, text.clone())?;
         }
         Effect::StartTurn(request) => {
             own(tx, instance, request.conversation)?;
-            turns::start(tx, instance, &request)?;
+            turns::start(tx, instance, request)?;
         }
         Effect::Remember { name, text, trust } => {
-            memory::remember(tx, instance, &name, &text, trust)?;
+            memory::remember(tx, instance, name, text, *trust)?;
         }
-        Effect::Forget { name } => memory::forget(tx, instance, &name)?,
+        Effect::Forget { name } => memory::forget(tx, instance, name)?,
         Effect::Label { conversation, label } => {
-            let conversation = own(tx, instance, conversation)?;
-            memory::label(tx, conversation, &label, &agent_rules.name)?;
+            let conversation = own(tx, instance, *conversation)?;
+            memory::label(tx, conversation, label, &agent_rules.name)?;
         }
         Effect::TakeQuestion(question) => {
             let subject = format!("A question from {}", question.path.last().map_or("", |a| a));
             let conversation = open_own(tx, agent, instance, &subject)?;
             tx.run("UPDATE conversations SET channel = 'agent' WHERE id = ?1", (conversation,))?;
             note(tx, conversation, instance, &subject, &question.question)?;
-            let cause = Cause::Asked(question);
+            let cause = Cause::Asked(question.clone());
             turns::start(tx, instance, &TurnRequest { conversation, cause, not_before: None })?;
         }
         Effect::Answered { instance: of, answer } => {
-            if of != instance {
+            if *of != instance {
                 return Err(StoreError::Conflict("an answer for another instance".into()));
             }
-            turns::resolve(tx, instance, answer)?;
+            turns::resolve(tx, instance, answer.clone())?;
         }
     }
     Ok(None)
@@ -307,7 +315,7 @@ pub(super) fn send(
     terms: &Terms,
     agent: AgentId,
     conversation: ConversationId,
-    to: Vec<String>,
+    to: &[String],
     draft: &Draft,
 ) -> Result<MessageId> {
     let letter = Letter {
@@ -315,7 +323,7 @@ pub(super) fn send(
         conversation,
         answers: None,
         from: rules_of(rules, agent)?.address.clone(),
-        to: lower(&to),
+        to: lower(to),
         cc: lower(&draft.cc),
         subject: draft.subject.clone(),
         in_reply_to: None,
@@ -619,8 +627,8 @@ fn tell(
     from: &AgentRules,
     instance: InstanceId,
     to: &str,
-    target: TellTarget,
-    body: serde_json::Value,
+    target: &TellTarget,
+    body: &serde_json::Value,
     hops: u32,
 ) -> Result<()> {
     if hops > HOPS_MAX {
@@ -638,13 +646,13 @@ fn tell(
     let target = match target {
         TellTarget::Instance(target) => {
             let of: Option<AgentId> =
-                tx.find("SELECT agent_id FROM instances WHERE id = ?1", (target,), |row| {
+                tx.find("SELECT agent_id FROM instances WHERE id = ?1", (*target,), |row| {
                     row.get(0)
                 })?;
             if of != Some(id) {
                 return Err(StoreError::NotFound(format!("agent {to:?} has no instance {target}")));
             }
-            target
+            *target
         }
         TellTarget::Key(key) => {
             if key != "shared" && !key.starts_with("tag:") {
@@ -654,7 +662,7 @@ fn tell(
             }
             let known = tx.find(
                 "SELECT id FROM instances WHERE agent_id = ?1 AND key = ?2",
-                (id, &key),
+                (id, key),
                 |row| row.get(0),
             )?;
             match known {
@@ -665,11 +673,15 @@ fn tell(
                         from.name
                     )));
                 }
-                None => accept::find_or_create_instance(tx, id, &key, None)?,
+                None => accept::find_or_create_instance(tx, id, key, None)?,
             }
         }
     };
-    let message =
-        AgentMessage { from_agent: from.name.clone(), from_instance: instance, body, hops };
+    let message = AgentMessage {
+        from_agent: from.name.clone(),
+        from_instance: instance,
+        body: body.clone(),
+        hops,
+    };
     handle::enqueue_unless_archived(tx, target, &Event::Message(message))
 }

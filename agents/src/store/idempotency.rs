@@ -70,7 +70,7 @@ impl Store {
         self.write(Lane::Turn, move |tx| {
             tx.run(
                 "UPDATE idempotency SET status = ?3, body = ?4 WHERE actor = ?1 AND key = ?2",
-                (actor, key, status, body),
+                (&actor, &key, status, &body),
             )?;
             Ok(())
         })
@@ -80,7 +80,7 @@ impl Store {
     /// A request had no effect: its key can be used again.
     pub async fn forget_key(&self, actor: String, key: String) -> Result<()> {
         self.write(Lane::Turn, move |tx| {
-            tx.run("DELETE FROM idempotency WHERE actor = ?1 AND key = ?2", (actor, key))?;
+            tx.run("DELETE FROM idempotency WHERE actor = ?1 AND key = ?2", (&actor, &key))?;
             Ok(())
         })
         .await

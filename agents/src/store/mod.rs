@@ -407,7 +407,7 @@ impl Store {
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         lane: Lane,
-        op: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+        op: impl Fn(&mut Tx<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (done, outcome) = oneshot::channel();
         self.submit(lane, op, move |result| {
@@ -421,7 +421,7 @@ impl Store {
     pub(crate) fn submit<T: Send + 'static>(
         &self,
         lane: Lane,
-        op: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+        op: impl Fn(&mut Tx<'_>) -> Result<T> + Send + 'static,
         done: impl FnOnce(Result<T>) + Send + 'static,
     ) {
         self.0.writer.submit(lane, op, done);

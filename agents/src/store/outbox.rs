@@ -269,7 +269,7 @@ impl Store {
         outcome: DeliveryOutcome,
     ) -> Result<()> {
         self.write(Lane::Turn, move |tx| {
-            let (state, response, next_at) = match outcome {
+            let (state, response, next_at) = match &outcome {
                 DeliveryOutcome::Sent { response } => ("sent", response, None),
                 DeliveryOutcome::Deferred { response, next_at } => {
                     ("deferred", response, Some(next_at.as_millisecond()))

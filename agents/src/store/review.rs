@@ -65,8 +65,8 @@ impl Store {
             let (kind, conversation, message) = claim(tx, approval, &by, "approved", &reason)?;
             if kind == "draft" {
                 effects::check_release(tx, &rules, message, &by)?;
-                if let Some(text) = edited_text {
-                    tx.run("UPDATE messages SET text = ?2 WHERE id = ?1", (message, &text))?;
+                if let Some(text) = &edited_text {
+                    tx.run("UPDATE messages SET text = ?2 WHERE id = ?1", (message, text))?;
                     tx.run("UPDATE outbox SET html = NULL WHERE message_id = ?1", (message,))?;
                     housekeeping::index_again(tx, message)?;
                 }
@@ -78,7 +78,7 @@ impl Store {
                     outbox::put_off(tx, message, at)?;
                 }
             } else if kind == "tool" {
-                let arguments = edited_text;
+                let arguments = edited_text.clone();
                 turns::decided(tx, approval, &by, turns::Verdict::Approved { arguments })?;
                 tx.run(
                     "UPDATE messages SET status = 'admitted', status_why = '' WHERE id = ?1",
@@ -174,7 +174,7 @@ impl Store {
         at: Option<Timestamp>,
     ) -> Result<(MessageId, Option<String>)> {
         let rules = self.rules();
-        self.write(Lane::Turn, move |tx| post(tx, &rules, actor, compose, at)).await
+        self.write(Lane::Turn, move |tx| post(tx, &rules, actor.clone(), &compose, at)).await
     }
 }
 
@@ -183,7 +183,7 @@ pub(super) fn post(
     tx: &mut Tx<'_>,
     rules: &Rules,
     actor: Actor,
-    compose: Compose,
+    compose: &Compose,
     at: Option<Timestamp>,
 ) -> Result<(MessageId, Option<String>)> {
     let agent_rules = rules
@@ -204,7 +204,7 @@ pub(super) fn post(
         None => {
             let conversation = match compose.conversation {
                 Some(conversation) => conversation,
-                None => open_for(tx, rules, &compose)?,
+                None => open_for(tx, rules, compose)?,
             };
             effects::send(
                 tx,
@@ -212,7 +212,7 @@ pub(super) fn post(
                 &terms,
                 compose.agent,
                 conversation,
-                compose.to,
+                &compose.to,
                 &compose.draft,
             )?
         }

@@ -85,7 +85,7 @@ impl Store {
     ) -> Result<UndoId> {
         self.write(Lane::Turn, move |tx| {
             let mut before = Vec::new();
-            for id in conversations {
+            for &id in &conversations {
                 let was = load(tx, &sight, id, &change)?;
                 apply(tx, id, &change)?;
                 tx.audit(

@@ -139,11 +139,11 @@ impl Store {
         self.write(Lane::Turn, move |tx| {
             let user = load(tx.conn, id)?;
             let role = change.role.unwrap_or(user.role);
-            let sight = change.sight.unwrap_or(user.sight);
+            let sight = change.sight.clone().unwrap_or(user.sight);
             if user.role == UserRole::Owner && role != UserRole::Owner {
                 keep_an_owner(tx, id)?;
             }
-            let email = change.email.unwrap_or(user.email);
+            let email = change.email.clone().unwrap_or(user.email);
             if let Some(email) = &email {
                 let other = tx.find(
                     "SELECT name FROM users WHERE email = ?1 AND id <> ?2",

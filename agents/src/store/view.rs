@@ -390,7 +390,7 @@ impl Store {
                     here,
                     summary.from,
                     summary.to,
-                    summary.text,
+                    &summary.text,
                     summary.trust.as_str(),
                     serde_json::to_string(&summary.foreign as &Vec<Foreign>)?,
                     tx.now,

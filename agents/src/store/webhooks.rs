@@ -68,7 +68,7 @@ impl Store {
             let id = WebhookId(tx.insert(
                 "INSERT INTO webhooks (url, events, secret, seen, created_by, created_at)
                  VALUES (?1, ?2, ?3, coalesce((SELECT max(id) FROM changes), 0), ?4, ?5)",
-                (&url, serde_json::to_string(&events)?, secret, &by, tx.now),
+                (&url, serde_json::to_string(&events)?, &secret, &by, tx.now),
             )?);
             tx.audit(&by, "webhook.create", &id.to_string(), &url)?;
             load(tx.conn, id)
@@ -104,11 +104,11 @@ impl Store {
     ) -> Result<Webhook> {
         self.write(Lane::Turn, move |tx| {
             let is = load(tx.conn, id)?;
-            let events = events.map(|events| serde_json::to_string(&events)).transpose()?;
+            let events = events.as_ref().map(serde_json::to_string).transpose()?;
             tx.run(
                 "UPDATE webhooks SET url = coalesce(?2, url), events = coalesce(?3, events),
                                      active = coalesce(?4, active) WHERE id = ?1",
-                (id, url, events, active),
+                (id, &url, events, active),
             )?;
             if active == Some(true) && !is.active {
                 tx.run(
@@ -284,7 +284,7 @@ impl Store {
                      next_at = coalesce(?4, next_at),
                      settled_at = CASE WHEN ?2 = 'queued' THEN NULL ELSE ?5 END
                  WHERE id = ?1",
-                (id, state, answer, next_at, tx.now),
+                (id, state, &answer, next_at, tx.now),
             )?;
             Ok(())
         })

@@ -320,7 +320,7 @@ impl Store {
             let again = tx.run(
                 "UPDATE turns SET state = 'ready', error = ?2, due_at = min(?3, coalesce(deadline, ?3))
                  WHERE id = ?1 AND state = 'running' AND cancelled = 0",
-                (task, error, at.as_millisecond()),
+                (task, &error, at.as_millisecond()),
             )?;
             if again == 0 {
                 return end_task(tx, task, TaskEnd::Cancelled);
@@ -334,7 +334,7 @@ impl Store {
     /// Ends a task and tells its instance, in one transaction. One that left a call behind which cannot be
     /// taken back, and of which nobody knows how it ended, is uncertain whatever else it is.
     pub async fn end_task(&self, task: TaskId, end: TaskEnd) -> Result<()> {
-        self.write(Lane::Turn, move |tx| end_task(tx, task, end)).await
+        self.write(Lane::Turn, move |tx| end_task(tx, task, end.clone())).await
     }
 
     /// Tasks, newest first, of one state or of all.
@@ -405,7 +405,7 @@ impl Store {
             tx.run(
                 "UPDATE intents SET state = 'done', result = ?3, settled_at = ?4
                  WHERE turn_id = ?1 AND call = ?2",
-                (task, call, result.to_string(), tx.now),
+                (task, &call, result.to_string(), tx.now),
             )?;
             Ok(())
         })
@@ -417,7 +417,7 @@ impl Store {
         self.write(Lane::Turn, move |tx| {
             tx.run(
                 "DELETE FROM intents WHERE turn_id = ?1 AND call = ?2 AND state = 'pending'",
-                (task, call),
+                (task, &call),
             )?;
             Ok(())
         })

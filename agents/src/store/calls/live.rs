@@ -87,7 +87,7 @@ impl Store {
                     (instance, state, state_version),
                 )?;
             }
-            effects::apply(tx, &rules, agent, instance, handled.effects)?;
+            effects::apply(tx, &rules, agent, instance, &handled.effects)?;
             Ok(HandleOutcome::Committed)
         })
         .await

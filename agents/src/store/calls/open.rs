@@ -107,8 +107,8 @@ impl Store {
                 conversation: place.conversation,
                 channel: open.channel,
                 caller: place.caller,
-                called: open.called,
-                parameters: open.parameters,
+                called: open.called.clone(),
+                parameters: open.parameters.clone(),
                 hearing: open.hearing,
                 started_at: timestamp(tx.now),
             };

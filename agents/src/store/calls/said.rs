@@ -132,7 +132,7 @@ impl Store {
             let agent: AgentId =
                 tx.row("SELECT agent_id FROM calls WHERE id = ?1", (call.id,), |row| row.get(0))?;
             let name = rules.agents.get(&agent).map_or("agent", |agent| agent.name.as_str());
-            insert_spoken(tx, &call, name, spoken)
+            insert_spoken(tx, &call, name, spoken.clone())
         })
         .await
     }

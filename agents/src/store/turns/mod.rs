@@ -207,7 +207,7 @@ impl Store {
     /// Adds entries to a turn's log, with what they do, if nobody added any after the first `seen`.
     pub async fn append_steps(&self, turn: TaskId, seen: usize, batch: Batch) -> Result<Appended> {
         let rules = self.rules();
-        self.write(Lane::Turn, move |tx| append(tx, &rules, turn, seen, batch)).await
+        self.write(Lane::Turn, move |tx| append(tx, &rules, turn, seen, batch.clone())).await
     }
 
     /// Parks a turn until a time, or until somebody adds to its log. Answers the log instead if somebody has.
@@ -239,7 +239,7 @@ impl Store {
         self.write(Lane::Turn, move |tx| {
             let of = owner(tx, turn)?;
             let terms = Terms::of(Actor::Agent { approval: crate::gate::Approval::All });
-            let mut outcome = Outcome::Failed { why };
+            let mut outcome = Outcome::Failed { why: why.clone() };
             finish(tx, &rules, &terms, turn, &of, &[], &mut outcome)
         })
         .await
@@ -250,7 +250,7 @@ impl Store {
     pub async fn interrupt_turn(&self, turn: TaskId, heard: String) -> Result<()> {
         self.write(Lane::Turn, move |tx| {
             owner(tx, turn)?;
-            add_outside(tx, turn, Step::Interrupted { heard })?;
+            add_outside(tx, turn, Step::Interrupted { heard: heard.clone() })?;
             tx.run("UPDATE turns SET cancelled = 1 WHERE id = ?1", (turn,))?;
             Ok(())
         })
@@ -284,13 +284,13 @@ impl Store {
             Turn::of(&entries).map_err(|error| StoreError::Conflict(error.to_string()))?;
             let Some(turn) = start(tx, instance, &request)? else { return Ok(None) };
             let of = owner(tx, turn)?;
-            for (at, entry) in entries.into_iter().enumerate() {
+            for (at, entry) in entries.iter().enumerate() {
                 if let Step::ModelSaid { said, .. } = &entry.step {
                     count(tx, turn, of.agent, said.usage, said.millis)?;
                 }
                 tx.run(
                     "INSERT INTO steps (turn_id, n, body) VALUES (?1, ?2, ?3)",
-                    (turn, at, serde_json::to_string(&entry)?),
+                    (turn, at, serde_json::to_string(entry)?),
                 )?;
             }
             Ok(Some(turn))

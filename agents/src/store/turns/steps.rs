@@ -97,8 +97,8 @@ pub(super) fn append(
     let mut entries = Vec::with_capacity(steps.len() + holds.len());
     let mut at = seen;
     for mut step in steps {
-        let of_call = |call: &CallId| -> Vec<Effect> {
-            effects.iter().filter(|(id, _)| id == call).map(|(_, effect)| effect.clone()).collect()
+        let of_call = |call: &CallId| -> Vec<&Effect> {
+            effects.iter().filter(|(id, _)| id == call).map(|(_, effect)| effect).collect()
         };
         match &mut step {
             Step::CallEnded { call, result } => {
@@ -144,7 +144,7 @@ pub(super) fn perform(
     rules: &Rules,
     terms: &Terms,
     of: &Owner,
-    effects: Vec<Effect>,
+    effects: Vec<&Effect>,
     result: &mut CallResult,
 ) -> Result<()> {
     if effects.is_empty() {
@@ -213,7 +213,7 @@ pub(super) fn finish(
     outcome: &mut Outcome,
 ) -> Result<()> {
     let mut result = CallResult::new(CallEnd::Done, "");
-    perform(tx, rules, terms, of, closing.to_vec(), &mut result)?;
+    perform(tx, rules, terms, of, closing.iter().collect(), &mut result)?;
     if result.end == CallEnd::Failed {
         *outcome =
             Outcome::Failed { why: format!("its answer could not be stored. {}", result.text) };

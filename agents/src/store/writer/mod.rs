@@ -1,9 +1,10 @@
 //! The one writer.
 //!
 //! A thread owns the write connection. Operations wait in lanes; each round takes what is there, up
-//! to a bound, runs every operation inside one transaction, so that each can be undone alone, commits
-//! once, and only then answers. So many mails share one fsync, one that fails takes nobody with it, and
-//! whoever is told "done" is told after the disk was.
+//! to a bound, runs every operation inside one transaction, commits once, and only then answers. So many
+//! mails share one fsync, and whoever is told "done" is told after the disk was. One that fails takes nobody
+//! with it: everything is rolled back, and the others run again without it. That is why operations are
+//! functions that can be called twice.
 //!
 //! This file is the handle and its queue; the thread is in `run`, what operations are given in `tx`, and
 //! the second thread, which copies the log into the database, in `checkpoint`.
@@ -36,16 +37,46 @@ pub(crate) enum Lane {
     Turn,
 }
 
-/// How an operation ended inside its savepoint.
-struct Ran {
-    /// Why its writes must be undone, if they must.
-    error: Option<StoreError>,
-    /// Tells whoever waits. `None` means it was committed.
-    end: Box<dyn FnOnce(Option<StoreError>) + Send>,
+/// An operation that waits for its turn, with the callback of whoever waits for it.
+trait Job: Send {
+    /// Runs it, again if what it did before was rolled back. Answers why its writes must be undone, if they
+    /// must.
+    fn run(&mut self, tx: &mut Tx<'_>) -> Option<StoreError>;
+    /// Tells whoever waits. `None` means that what it did was committed.
+    fn end(self: Box<Self>, failure: Option<StoreError>);
 }
 
-/// An operation with its callback. Given an error instead of a transaction, it only passes it on.
-type Job = Box<dyn FnOnce(Result<&mut Tx<'_>>) -> Ran + Send>;
+struct Operation<T, O, F: FnOnce(Result<T>)> {
+    run: O,
+    /// Closed until it has run.
+    outcome: Result<T>,
+    done: Promise<T, F>,
+}
+
+impl<T, O, F> Job for Operation<T, O, F>
+where
+    T: Send,
+    O: Fn(&mut Tx<'_>) -> Result<T> + Send,
+    F: FnOnce(Result<T>) + Send,
+{
+    fn run(&mut self, tx: &mut Tx<'_>) -> Option<StoreError> {
+        // One operation with a bug is one failed operation, not the end of the writer.
+        self.outcome = std::panic::catch_unwind(AssertUnwindSafe(|| (self.run)(tx)))
+            .unwrap_or_else(|_| {
+                Err(StoreError::Corrupt("an operation panicked; the log says where".into()))
+            });
+        self.outcome.as_ref().err().cloned()
+    }
+
+    fn end(self: Box<Self>, failure: Option<StoreError>) {
+        let Self { outcome, done, .. } = *self;
+        done.keep(match failure {
+            // Why it failed is told even where everything else failed too.
+            Some(failure) => outcome.and(Err(failure)),
+            None => outcome,
+        });
+    }
+}
 
 /// A callback that is made exactly once: with the outcome, or with [`StoreError::Closed`] when the
 /// operation is dropped unrun.
@@ -84,8 +115,8 @@ struct Queue {
 /// bounded at the door (sessions, handlers in flight, API requests).
 #[derive(Default)]
 struct Lanes {
-    accept: VecDeque<Job>,
-    turn: VecDeque<Job>,
+    accept: VecDeque<Box<dyn Job>>,
+    turn: VecDeque<Box<dyn Job>>,
     backup: VecDeque<backup::Request>,
     stopping: bool,
 }
@@ -137,28 +168,11 @@ impl Writer {
     pub fn submit<T: Send + 'static>(
         &self,
         lane: Lane,
-        op: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+        op: impl Fn(&mut Tx<'_>) -> Result<T> + Send + 'static,
         done: impl FnOnce(Result<T>) + Send + 'static,
     ) {
         let done = Promise(Some(done), std::marker::PhantomData);
-        let job: Job = Box::new(move |tx| {
-            let ran = tx.and_then(|tx| {
-                // One operation with a bug is one failed operation, not the end of the writer.
-                std::panic::catch_unwind(AssertUnwindSafe(|| op(tx))).unwrap_or_else(|_| {
-                    Err(StoreError::Corrupt("an operation panicked; the log says where".into()))
-                })
-            });
-            match ran {
-                Ok(value) => Ran {
-                    error: None,
-                    end: Box::new(move |failure| done.keep(failure.map_or(Ok(value), Err))),
-                },
-                Err(error) => Ran {
-                    error: Some(error.clone()),
-                    end: Box::new(move |_| done.keep(Err(error))),
-                },
-            }
-        });
+        let job = Box::new(Operation { run: op, outcome: Err(StoreError::Closed), done });
         let mut lanes = self.queue.lock();
         if lanes.stopping {
             drop(lanes);

@@ -5,7 +5,7 @@ use super::{
         BUSY_TIMEOUT, Result, StoreError, Wakes, backup, day_of, housekeeping, index,
         thread::ThreadKey,
     },
-    Job, Lanes, Queue, Ran, Tx,
+    Job, Lanes, Queue, Tx,
     checkpoint::{Checkpoints, checkpoint},
 };
 use crate::Clock;
@@ -95,11 +95,11 @@ impl Writing {
             self.fail_all(&error);
             return;
         }
-        let mut ended = Vec::new();
-        let lost = self.run_jobs(&mut tx, &mut ended, started);
+        let mut ran = Vec::new();
+        let lost = self.run_jobs(&mut tx, &mut ran, started);
         let failure = lost.or_else(|| self.statement("COMMIT").err());
         if let Some(error) = &failure {
-            tracing::error!(%error, jobs = ended.len(), "a transaction failed; nothing of it took effect");
+            tracing::error!(%error, jobs = ran.len(), "a transaction failed; nothing of it took effect");
             if !self.connection.is_autocommit()
                 && let Err(error) = self.statement("ROLLBACK")
             {
@@ -107,26 +107,31 @@ impl Writing {
             }
         }
         metrics::histogram!("store_commit_seconds").record(started.elapsed().as_secs_f64());
-        metrics::counter!("store_jobs_total").increment(ended.len() as u64);
+        metrics::counter!("store_jobs_total").increment(ran.len() as u64);
         if failure.is_none() {
             self.checkpoints.commits.fetch_add(1, Ordering::Relaxed);
             self.index.committed();
             self.wakes.send(&tx.wakes);
         }
-        for end in ended {
-            end(failure.clone());
+        for job in ran {
+            job.end(failure.clone());
         }
     }
 
-    /// Runs operations, each but the first in a savepoint. Answers an error if the transaction itself is gone, in which
-    /// case nothing that ran in it took effect.
+    /// Runs operations. Answers an error if the transaction itself is gone, in which case nothing that ran in
+    /// it took effect.
+    ///
+    /// They run without savepoints, for each of which SQLite would copy every page that is changed: a fifth
+    /// of the writer's time. Once one has failed, what ran before it runs again, and from there on each has a
+    /// savepoint, so a round does its work at most twice, whatever fails.
     fn run_jobs(
         &self,
         tx: &mut Tx<'_>,
-        ended: &mut Vec<Box<dyn FnOnce(Option<StoreError>) + Send>>,
+        ran: &mut Vec<Box<dyn Job>>,
         started: Instant,
     ) -> Option<StoreError> {
         let (mut accepts, mut turns) = (0, 0);
+        let mut apart = false;
         while started.elapsed() < ROUND {
             let job = {
                 let mut lanes = self.queue.lock();
@@ -142,55 +147,81 @@ impl Writing {
                     None
                 }
             };
-            let Some(job) = job else { break };
-            // The first needs none: there is nothing to lose but its own. With a savepoint SQLite keeps a copy
-            // of every page that is changed.
-            let savepoint = !ended.is_empty();
-            if savepoint && let Err(error) = self.statement("SAVEPOINT job") {
-                ended.push(job(Err(error.clone())).end);
-                return Some(error);
-            }
-            let told = tx.wakes.len();
-            let Ran { error, end } = job(Ok(tx));
-            ended.push(end);
-            let closed = match (&error, savepoint) {
-                (None, true) => self.statement("RELEASE job"),
-                (None, false) => Ok(()),
-                (Some(_), _) if self.connection.is_autocommit() => Ok(()),
-                (Some(_), true) => {
-                    self.statement("ROLLBACK TO job").and_then(|()| self.statement("RELEASE job"))
-                }
-                (Some(_), false) => {
-                    self.statement("ROLLBACK").and_then(|()| self.statement("BEGIN IMMEDIATE"))
-                }
+            let Some(mut job) = job else { break };
+            let lost = if apart {
+                self.run_apart(tx, &mut *job)
+            } else if let Some(error) = job.run(tx) {
+                apart = true;
+                self.run_again(tx, ran, error)
+            } else {
+                self.lost(None)
             };
-            if error.is_some() {
-                tx.wakes.truncate(told);
-            }
-            if let Err(error) = closed {
-                return Some(error);
-            }
-            // On some errors, a full disk among them, SQLite rolls back everything by itself. Going on would
-            // then run the next operation in a transaction of its own.
-            if self.connection.is_autocommit() {
-                return Some(error.unwrap_or_else(|| {
-                    StoreError::Corrupt("the transaction ended before its commit".into())
-                }));
+            ran.push(job);
+            if lost.is_some() {
+                return lost;
             }
         }
         None
     }
 
+    /// Undoes everything, because of this error of the operation after these, and runs these again.
+    fn run_again(
+        &self,
+        tx: &mut Tx<'_>,
+        ran: &mut [Box<dyn Job>],
+        error: StoreError,
+    ) -> Option<StoreError> {
+        if let Some(error) = self.lost(Some(error)) {
+            return Some(error);
+        }
+        tx.wakes.clear();
+        if let Err(error) =
+            self.statement("ROLLBACK").and_then(|()| self.statement("BEGIN IMMEDIATE"))
+        {
+            return Some(error);
+        }
+        ran.iter_mut().find_map(|job| self.run_apart(tx, &mut **job))
+    }
+
+    /// Runs an operation so that it can be undone alone.
+    fn run_apart(&self, tx: &mut Tx<'_>, job: &mut dyn Job) -> Option<StoreError> {
+        if let Err(error) = self.statement("SAVEPOINT job") {
+            return Some(error);
+        }
+        let told = tx.wakes.len();
+        let error = job.run(tx);
+        if let Some(error) = self.lost(error.clone()) {
+            return Some(error);
+        }
+        if error.is_some() {
+            tx.wakes.truncate(told);
+            if let Err(error) = self.statement("ROLLBACK TO job") {
+                return Some(error);
+            }
+        }
+        self.statement("RELEASE job").err()
+    }
+
+    /// The error, if the transaction is gone. On some errors, a full disk among them, SQLite rolls back
+    /// everything by itself; going on would run the next operation in a transaction of its own.
+    fn lost(&self, error: Option<StoreError>) -> Option<StoreError> {
+        self.connection.is_autocommit().then(|| {
+            error.unwrap_or_else(|| {
+                StoreError::Corrupt("the transaction ended before its commit".into())
+            })
+        })
+    }
+
     /// BEGIN failed, so nothing that waits can run: tell everyone rather than let them hang.
     fn fail_all(&self, error: &StoreError) {
         tracing::error!(%error, "cannot begin a transaction");
-        let jobs: Vec<Job> = {
+        let jobs: Vec<_> = {
             let mut lanes = self.queue.lock();
             let Lanes { accept, turn, .. } = &mut *lanes;
             accept.drain(..).chain(turn.drain(..)).collect()
         };
         for job in jobs {
-            (job(Err(error.clone())).end)(Some(error.clone()));
+            job.end(Some(error.clone()));
         }
     }
 

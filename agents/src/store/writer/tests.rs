@@ -116,6 +116,39 @@ async fn an_operation_that_panics_fails_alone() {
 }
 
 #[tokio::test]
+async fn what_ran_before_one_that_fails_takes_effect_once() {
+    let (_dir, store) = open();
+    let mut wakes = store.wakes();
+    let release = hold(&store);
+    let (told, outcomes) = mpsc::channel();
+    for n in 1..=6 {
+        let told = told.clone();
+        let run = move |tx: &mut Tx<'_>| {
+            put(tx, &format!("k{n}"), 10)?;
+            tx.count("test", "runs")?;
+            tx.wake(Wake::Event(PendingEvent {
+                event: EventId(n),
+                instance: InstanceId(n),
+                due_at: 0,
+            }));
+            if n == 3 || n == 5 { Err(StoreError::NotFound(n.to_string())) } else { Ok(()) }
+        };
+        store.submit(Lane::Turn, run, move |outcome| told.send((n, outcome.is_ok())).unwrap());
+    }
+    drop(release);
+    assert_eq!(kept(&store).await, ["k1", "k2", "k4", "k6"]);
+    let outcomes: Vec<_> = outcomes.try_iter().collect();
+    assert_eq!(outcomes, [(1, true), (2, true), (3, false), (4, true), (5, false), (6, true)]);
+    let runs = store.write(Lane::Turn, |tx| tx.tally("test", "runs")).await.unwrap();
+    assert_eq!(runs, 4);
+    for n in [1, 2, 4, 6] {
+        let Wake::Event(event) = wakes.recv().await.unwrap() else { panic!("another wake") };
+        assert_eq!(event.event, EventId(n));
+    }
+    assert!(wakes.try_recv().is_err(), "and nothing else");
+}
+
+#[tokio::test]
 async fn only_what_was_committed_is_told_of() {
     let (_dir, store) = open();
     let mut wakes = store.wakes();
