@@ -185,10 +185,14 @@ pub fn data(message: &Value, shown: &[Stretch]) -> Value {
         "at": message["at"],
         "state": message["state"],
     });
-    for key in ["why", "review", "outbox"] {
-        if !message[key].is_null() && message[key] != "" {
+    for key in ["review", "outbox"] {
+        if !message[key].is_null() {
             data[key] = message[key].clone();
         }
+    }
+    // It may name addresses, and whoever has one chose it.
+    if !word(message, "why").is_empty() {
+        untrusted["why"] = visible(word(message, "why")).into();
     }
     let subject = if mail.is_null() { &message["outgoing"] } else { mail };
     if let Some(subject) = subject["subject"].as_str() {

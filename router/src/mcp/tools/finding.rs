@@ -126,13 +126,13 @@ pub fn conversation(listed: &Value) -> Value {
             "from": visible(word(listed, "from")),
             "subject": visible(word(listed, "subject")),
             "snippet": visible(word(listed, "snippet")),
+            "why": visible(word(listed, "why")),
             "participants": words(&listed["participants"]),
         },
     });
     for key in [
         "agent",
         "queue",
-        "why",
         "channel",
         "verdict",
         "messages",
