@@ -11,8 +11,8 @@ use rmcp::{
     ErrorData, Peer, RoleClient, RoleServer, ServerHandler, ServiceExt,
     model::{
         CallToolRequestParams, CallToolResponse, CallToolResult, ClientCapabilities, ClientConfig,
-        ContentBlock, Implementation, ListToolsResult, PaginatedRequestParams, ServerCapabilities,
-        ServerConfig,
+        ContentBlock, Implementation, ListToolsResult, PaginatedRequestParams, ResultType,
+        ServerCapabilities, ServerConfig,
     },
     service::{ClientInitializeError, RequestContext, RunningService, ServiceError},
     transport::{
@@ -179,7 +179,11 @@ impl ServerHandler for Bridge {
         let cursor = page.and_then(|page| page.cursor);
         let page = cursor.map(|cursor| PaginatedRequestParams::default().with_cursor(Some(cursor)));
         match self.server.list_tools(page).await {
-            Ok(tools) => Ok(tools),
+            Ok(answered) => {
+                let mut tools = ListToolsResult::with_all_items(answered.tools);
+                tools.next_cursor = answered.next_cursor;
+                Ok(tools)
+            }
             Err(ServiceError::McpError(error)) => Err(error),
             Err(error) => Err(ErrorData::internal_error(self.lost(&error), None)),
         }
@@ -200,7 +204,11 @@ impl ServerHandler for Bridge {
             }
         };
         match answered {
-            Ok(result) => Ok(result.into()),
+            Ok(mut result) => {
+                // The two connections may speak different versions, and not all of them have this word.
+                result.result_type = Some(ResultType::COMPLETE);
+                Ok(result.into())
+            }
             Err(ServiceError::McpError(error)) => Err(error),
             Err(error) => {
                 let words = self.lost(&error);
