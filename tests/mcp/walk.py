@@ -73,7 +73,7 @@ async def walk(connect, mode):
         # It sees its own agent's, and of the other's as much as of what does not exist.
         agents = await call(writer, "list_agents")
         assert [agent["name"] for agent in agents["items"]] == ["support"], agents
-        mine = await call(writer, "list_conversations")
+        mine = await call(writer, "list_conversations", limit=100)
         assert {item["agent"] for item in mine["items"]} == {"support"}, mine
         everything = await call(reviewer, "list_conversations", limit=100)
         other = next(item for item in everything["items"] if item["agent"] == "sales")["conversation"]
@@ -88,7 +88,8 @@ async def walk(connect, mode):
             assert foreign == absent.replace("nobody", "sales"), (foreign, absent)
 
         # What somebody wrote is theirs.
-        read = await call(writer, "get_conversation", conversation=mine["items"][-1]["conversation"])
+        asked = next(item for item in mine["items"] if item["untrusted"]["subject"] == "Where is my order?")
+        read = await call(writer, "get_conversation", conversation=asked["conversation"])
         mail = next(entry for entry in read["timeline"] if entry["role"] == "human")
         message = await call(writer, "read_message", message=mail["message"])
         stretches = {text["provenance"]: text["text"] for text in message["untrusted"]["texts"]}
