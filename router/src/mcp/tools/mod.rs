@@ -11,7 +11,11 @@ mod planned;
 mod reading;
 mod sending;
 
-use super::tool::Tool;
+use super::{
+    marked::{NOTICE, word},
+    tool::Tool,
+};
+use serde_json::{Value, json};
 
 /// Every tool.
 pub fn all() -> Vec<Tool> {
@@ -40,12 +44,7 @@ fn limit(asked: Option<u32>) -> Option<String> {
 }
 
 /// The words of a list: the notice, a stretch for each item, and how to go on.
-fn listed(
-    page: &serde_json::Value,
-    none: &str,
-    mut item: impl FnMut(&mut String, &serde_json::Value),
-) -> String {
-    use super::marked::{NOTICE, word};
+fn listed(page: &Value, none: &str, mut item: impl FnMut(&mut String, &Value)) -> String {
     let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
     if items.is_empty() {
         return none.to_owned();
@@ -61,13 +60,10 @@ fn listed(
 }
 
 /// The data of a list.
-fn page(
-    page: &serde_json::Value,
-    item: impl Fn(&serde_json::Value) -> serde_json::Value,
-) -> serde_json::Value {
+fn page(page: &Value, item: impl Fn(&Value) -> Value) -> Value {
     let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-    serde_json::json!({
-        "notice": super::marked::NOTICE,
+    json!({
+        "notice": NOTICE,
         "items": items.iter().map(item).collect::<Vec<_>>(),
         "next": page["next"],
     })
