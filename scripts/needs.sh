@@ -70,6 +70,14 @@ want_speech() {
     wanted_for="calls (mail works without)"
 }
 
+# Python with environments of its own (venv), which Debian packages apart.
+need_venv() {
+    need_program python3 python3
+    if ! python3 -c 'import ensurepip' 2>/dev/null; then
+        missing_packages+=(python3-venv)
+    fi
+}
+
 # need_program COMMAND PACKAGE
 need_program() {
     PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null || missing_packages+=("$2")

@@ -15,7 +15,8 @@ need_whisper
 if [[ ${PEERS:-required} == required ]]; then
     need_program swaks swaks
     need_program postfix postfix
-    need_program python3 python3
+    need_venv
+    need_program curl curl
     need_speech
     # The talk page is tried in a browser, with speech for its microphone.
     need_program chromium chromium
@@ -28,6 +29,23 @@ need_pages || say "$node_missing. The web pages are left out."
 install_needs
 if pages_are_built || node_is_there; then
     build_pages
+fi
+
+# The official MCP client, from PyPI at the version that is named with its test.
+mcp_client=target/mcp-client
+install_mcp_client() {
+    local wanted=tests/mcp/requirements.txt
+    cmp --silent "$wanted" "$mcp_client/.installed-from" && return
+    say "Fetching the MCP client (pip install)."
+    rm -rf "$mcp_client"
+    python3 -m venv "$mcp_client" &&
+        "$mcp_client/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted" &&
+        cp "$wanted" "$mcp_client/.installed-from"
+}
+if [[ ${PEERS:-required} == required ]]; then
+    install_mcp_client
+else
+    install_mcp_client || say "The MCP client is left out."
 fi
 
 # With `required`, a peer that is missing is a failure and not a reason to skip.

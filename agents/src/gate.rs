@@ -21,6 +21,8 @@ pub enum Actor {
     Person { name: String },
     /// Another program with a token that may send.
     Program { name: String },
+    /// Whoever may write for this agent and not send: a person decides on every mail of theirs.
+    Writer { name: String, agent: String },
 }
 
 /// Which drafts of an agent a person reads before they leave.
@@ -212,6 +214,11 @@ pub enum Why {
     ForeignText(String),
     /// The agent was told to ask.
     AskedToHold,
+    /// Whoever wrote it may not send for this agent.
+    MayNotSend {
+        who: String,
+        agent: String,
+    },
     ConversationBudget(Allowance),
     CorrespondentBudget(Allowance),
     AgentBudget(Allowance),
@@ -254,6 +261,9 @@ impl fmt::Display for Why {
                 write!(f, "the model had {what} before it, which may have told it to do this")
             }
             Self::AskedToHold => write!(f, "the agent wrote this as a draft"),
+            Self::MayNotSend { who, agent } => {
+                write!(f, "{who} may not send for {agent}; a person decides")
+            }
             Self::NotAdmitted => write!(f, "nobody has admitted this correspondent yet"),
             Self::ConversationBudget(a) => write!(
                 f,
@@ -285,9 +295,15 @@ pub fn decide(
     if let Some(own) = recipients.iter().find(|r| r.own) {
         return Deny(Why::OwnAddress(own.address.clone()));
     }
-    let Actor::Agent { approval } = actor else {
+    let approval = match actor {
+        Actor::Agent { approval } => approval,
+        Actor::Writer { name, agent } => {
+            return Hold(Why::MayNotSend { who: name.clone(), agent: agent.clone() });
+        }
         // A person or a trusted program decided this. Only the stop switch stands above them.
-        return if budgets.stopped { Hold(Why::Stopped) } else { Allow };
+        Actor::Person { .. } | Actor::Program { .. } => {
+            return if budgets.stopped { Hold(Why::Stopped) } else { Allow };
+        }
     };
     if let Effect::Reply { to } = effect {
         if to.null_sender {
@@ -548,6 +564,18 @@ mod tests {
             decide(Effect::Send, &person, &to, Trust::Staff, &stopped),
             Decision::Hold(Why::Stopped)
         );
+    }
+
+    #[test]
+    fn what_somebody_writes_who_may_not_send_waits_for_a_person_and_only_that() {
+        let writer = Actor::Writer { name: "token:3:ci".into(), agent: "support".into() };
+        let ask = |to: &[Recipient]| decide(Effect::Send, &writer, to, Trust::Staff, &FREE);
+        let Decision::Hold(why) = ask(&to("ann@example.org")) else { panic!("it is held") };
+        assert_eq!(why.to_string(), "token:3:ci may not send for support; a person decides");
+        // What must never happen is not put before anybody.
+        let own = Recipient { own: true, ..to("sales@example.com").remove(0) };
+        assert!(matches!(ask(&[own]), Decision::Deny(Why::OwnAddress(_))));
+        assert_eq!(ask(&[]), Decision::Deny(Why::NoRecipient));
     }
 
     #[test]

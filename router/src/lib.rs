@@ -8,6 +8,7 @@
 //! - [`mail`]: both directions of mail;
 //! - [`models`]: speech models, downloaded and checked;
 //! - [`http`]: the API, health and metrics;
+//! - [`mcp`]: the API as tools, for models in other programs;
 //! - [`desk`]: an open installation and [`desk::Desk::serve`], the wiring in reading order.
 
 pub mod address;
@@ -21,6 +22,7 @@ pub mod engines;
 pub mod http;
 pub mod keys;
 pub mod mail;
+pub mod mcp;
 pub mod models;
 pub mod token;
 pub mod voice;

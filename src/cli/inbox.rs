@@ -21,7 +21,8 @@ const COLUMNS: [Column; 7] = [
 pub enum Inbox {
     /// List conversations, the newest first
     List {
-        /// Only one queue: review, open, waiting, scheduled, sent, quarantine or failed
+        /// Only one queue: needs_review, open, waiting, snoozed, scheduled, sent, drafts, quarantine, failed,
+        /// starred, archive, trash or calls
         #[arg(long)]
         queue: Option<String>,
         /// Only one agent's

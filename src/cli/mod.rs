@@ -16,6 +16,7 @@ mod email;
 mod export;
 mod inbox;
 mod keys;
+mod mcp;
 mod models;
 mod outbox;
 mod output;
@@ -106,6 +107,8 @@ enum Command {
     /// What programs show to be let in
     #[command(subcommand)]
     Tokens(tokens::Tokens),
+    /// Offer the server to a program that speaks MCP over standard input and output
+    Mcp(mcp::Mcp),
     /// The keys that sign reply addresses and mail
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -201,6 +204,7 @@ async fn dispatch(
         Command::Models(models) => models.run(&desk, output).await,
         Command::Users(users) => users.run(&desk, output).await,
         Command::Tokens(tokens) => tokens.run(&desk, output).await,
+        Command::Mcp(mcp) => mcp.run(&desk).await,
         Command::Keys(keys) => keys.run(&desk, output).await,
         Command::Backup(backup) => backup.run(&desk, output).await,
         Command::Export(export) => export.run(&desk, output).await,

@@ -50,7 +50,8 @@ impl Serve {
 }
 
 fn start_log(config: &Config) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&config.server.log_level)
+    // rmcp logs what is in requests, and a few lines of its own for each.
+    let filter = EnvFilter::try_new(format!("{},rmcp=warn", config.server.log_level))
         .map_err(|error| Failure::Other(format!("server.log_level: {error}")))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

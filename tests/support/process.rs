@@ -41,6 +41,7 @@ impl Process {
 pub struct Server {
     pub process: Process,
     pub smtp: SocketAddr,
+    pub http: SocketAddr,
     pub api: Api,
     pub data: PathBuf,
     /// How long it took from its start until mail could come in.
@@ -91,18 +92,23 @@ impl Server {
         let mut process = Process::start(&mut command);
         let output = process.0.stdout.take().expect("it is piped");
         let mut output = BufReader::new(output).lines();
-        let smtp = loop {
+        // It says where mail is accepted, and then where HTTP is served.
+        let mut smtp = None;
+        let (smtp, http) = loop {
             let line = tokio::time::timeout(super::PATIENCE, output.next_line());
             let line = line.await.expect("it starts").unwrap().unwrap_or_else(|| {
                 let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
                 panic!("the server did not start: {log}")
             });
             if let Some(address) = line.trim().strip_prefix("mail ") {
-                break address.trim().parse().unwrap();
+                smtp = Some(address.trim().parse().unwrap());
+            } else if let Some(url) = line.trim().strip_prefix("health ") {
+                let address = url.trim().trim_start_matches("http://").trim_end_matches("/healthz");
+                break (smtp.unwrap(), address.parse().unwrap());
             }
         };
         let start_time = began.elapsed();
-        Self { process, smtp, api: Api::of(&data), data, start_time, _output: output }
+        Self { process, smtp, http, api: Api::of(&data), data, start_time, _output: output }
     }
 
     /// A figure of /proc/PID/status in KiB, such as VmRSS.

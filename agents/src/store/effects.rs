@@ -417,7 +417,9 @@ fn post(
     };
     let author = match actor {
         Actor::Agent { .. } => letter.from.clone(),
-        Actor::Person { name } | Actor::Program { name } => name.clone(),
+        Actor::Person { name } | Actor::Program { name } | Actor::Writer { name, .. } => {
+            name.clone()
+        }
     };
     let message = MessageId(tx.insert(
         "INSERT INTO messages (conversation_id, instance_id, parent_id, channel, role, author, text,

@@ -165,6 +165,10 @@ pub struct PendingReview {
     pub call: Option<PendingCall>,
     /// Text nobody vouches for that was before the model.
     pub foreign: Vec<Foreign>,
+    /// Whom a draft would go to, Cc included.
+    pub recipients: Vec<String>,
+    /// When a draft would leave, if not at once.
+    pub send_at: Option<Timestamp>,
     pub created_at: Timestamp,
 }
 
@@ -408,6 +412,17 @@ impl Store {
         .await
     }
 
+    /// What waits for a person about a message, if something does.
+    pub async fn review_of(&self, message: MessageId) -> Result<Option<ApprovalId>> {
+        self.read_async(move |conn| {
+            let pending = "SELECT id FROM approvals WHERE message_id = ?1 AND state = 'pending'
+                           ORDER BY id LIMIT 1";
+            let mut query = conn.prepare_cached(pending)?;
+            Ok(query.query_row((message,), |row| row.get(0)).optional()?)
+        })
+        .await
+    }
+
     /// Where the bytes of a message are.
     pub async fn raw_mail(&self, message: MessageId) -> Result<RawMail> {
         self.read_async(move |conn| {
@@ -636,10 +651,11 @@ pub(super) fn deliveries(conn: &Connection, outbox: OutboxId) -> Result<Vec<Deli
 /// The columns of a review, for [`review`].
 pub(super) const REVIEW: &str = "p.id, p.kind, a.name, p.conversation_id, p.message_id, c.subject,
     m.author, m.text, p.why, p.created_at, p.turn_id, p.tool, p.arguments, p.expires_at,
-    coalesce(t.foreign_text, p.foreign_text)
+    coalesce(t.foreign_text, p.foreign_text), coalesce(o.to_list, '[]'), coalesce(o.cc_list, '[]'), o.send_at
     FROM approvals p JOIN conversations c ON c.id = p.conversation_id
     JOIN agents a ON a.id = c.agent_id JOIN messages m ON m.id = p.message_id
-    LEFT JOIN tainted t ON t.message_id = p.message_id";
+    LEFT JOIN tainted t ON t.message_id = p.message_id
+    LEFT JOIN outbox o ON o.message_id = p.message_id";
 
 pub(super) fn review(row: &Row<'_>) -> rusqlite::Result<PendingReview> {
     let (turn, expires_at): (Option<TaskId>, Option<i64>) = (row.get(10)?, row.get(13)?);
@@ -653,6 +669,10 @@ pub(super) fn review(row: &Row<'_>) -> rusqlite::Result<PendingReview> {
         }),
         None => None,
     };
+    let (to, cc): (String, String) = (row.get(15)?, row.get(16)?);
+    // Stored by us.
+    let mut recipients: Vec<String> = serde_json::from_str(&to).unwrap_or_default();
+    recipients.extend(serde_json::from_str::<Vec<String>>(&cc).unwrap_or_default());
     Ok(PendingReview {
         id: row.get(0)?,
         kind: row.get(1)?,
@@ -665,6 +685,8 @@ pub(super) fn review(row: &Row<'_>) -> rusqlite::Result<PendingReview> {
         why: row.get(8)?,
         call,
         foreign: serde_json::from_str(&foreign).unwrap_or_default(),
+        recipients,
+        send_at: row.get::<_, Option<i64>>(17)?.map(timestamp),
         created_at: timestamp(row.get(9)?),
     })
 }

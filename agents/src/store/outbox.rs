@@ -111,7 +111,8 @@ pub(super) fn release(tx: &mut Tx<'_>, message: MessageId, automatic: bool) -> R
     Ok(())
 }
 
-/// A mail that was just released leaves at a time and not before. That is its date.
+/// A mail that was just released leaves at a time and not before. That is its date. One that is held keeps
+/// the time for whoever releases it.
 pub(super) fn put_off(tx: &Tx<'_>, message: MessageId, at: Timestamp) -> Result<()> {
     let at = at.as_millisecond().max(tx.now);
     tx.run(
@@ -120,10 +121,22 @@ pub(super) fn put_off(tx: &Tx<'_>, message: MessageId, at: Timestamp) -> Result<
         (message, at),
     )?;
     tx.run(
-        "UPDATE outbox SET released_at = ?2 WHERE message_id = ?1 AND state = 'released'",
+        "UPDATE outbox SET released_at = CASE state WHEN 'released' THEN ?2 END,
+                           send_at = CASE state WHEN 'held' THEN ?2 END
+         WHERE message_id = ?1",
         (message, at),
     )?;
     Ok(())
+}
+
+/// When the writer of a held mail wants it to leave, if that is still to come.
+pub(super) fn wished(tx: &Tx<'_>, message: MessageId) -> Result<Option<Timestamp>> {
+    let at: Option<i64> = tx.find(
+        "SELECT send_at FROM outbox WHERE message_id = ?1 AND send_at > ?2",
+        (message, tx.now),
+        |row| row.get(0),
+    )?;
+    Ok(at.map(timestamp))
 }
 
 impl Store {

@@ -71,8 +71,10 @@ impl Store {
                     housekeeping::index_again(tx, message)?;
                 }
                 tell_agent(tx, &rules, conversation, message, true, "")?;
+                // What whoever wrote it wished holds unless the reviewer says otherwise.
+                let wished = outbox::wished(tx, message)?;
                 outbox::release(tx, message, false)?;
-                if let Some(at) = at {
+                if let Some(at) = at.or(wished) {
                     outbox::put_off(tx, message, at)?;
                 }
             } else if kind == "tool" {
@@ -189,7 +191,9 @@ pub(super) fn post(
         .get(&compose.agent)
         .ok_or_else(|| StoreError::NotFound(format!("no agent with id {}", compose.agent)))?;
     let name = match &actor {
-        Actor::Person { name } | Actor::Program { name } => name.clone(),
+        Actor::Person { name } | Actor::Program { name } | Actor::Writer { name, .. } => {
+            name.clone()
+        }
         Actor::Agent { .. } => agent_rules.name.clone(),
     };
     let terms = effects::Terms::of(actor);

@@ -185,6 +185,21 @@ impl Store {
         .await
     }
 
+    /// Strikes out what an agent has planned.
+    pub async fn cancel_schedule(&self, id: ScheduleId, by: String) -> Result<()> {
+        self.write(Lane::Turn, move |tx| {
+            let name: Option<String> =
+                tx.find("DELETE FROM schedules WHERE id = ?1 RETURNING name", (id,), |row| {
+                    row.get(0)
+                })?;
+            let none = || StoreError::NotFound(format!("there is no schedule {id}"));
+            tx.audit(&by, "schedule.cancel", &id.to_string(), &name.ok_or_else(none)?)?;
+            tx.wake(Wake::Schedule);
+            Ok(())
+        })
+        .await
+    }
+
     /// All schedules, soonest first.
     pub async fn schedules(&self, limit: usize) -> Result<Vec<ScheduleRow>> {
         self.read_async(move |conn| {

@@ -32,6 +32,7 @@ use std::{
 };
 
 pub use crate::runtime::tasks::CallEffect;
+pub use schema::of as schema_of;
 
 /// The tool that answers the mail a turn is about.
 pub const REPLY: &str = "reply";

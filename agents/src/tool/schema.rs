@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 const DEPTH: usize = 32;
 
 /// The schema of a type as one self-contained object, which is what every provider takes.
-pub(super) fn of<A: JsonSchema>() -> Value {
+pub fn of<A: JsonSchema>() -> Value {
     let mut settings = SchemaSettings::draft2020_12();
     settings.inline_subschemas = true;
     settings.meta_schema = None;

@@ -71,6 +71,27 @@ pub enum Need {
     Browser,
     /// A scope.
     Scope(Scope),
+    /// One of these scopes.
+    AnyOf(&'static [Scope]),
+}
+
+impl Need {
+    /// To write mail: whoever may draft and not send asks a person with it.
+    pub const WRITE: Self = Self::AnyOf(&[Scope::Draft, Scope::Send]);
+
+    /// What is needed, in words that go on from "needs".
+    pub fn words(self) -> String {
+        match self {
+            Self::Nothing => "nothing".into(),
+            Self::SomeOne => "to be signed in".into(),
+            Self::Browser => "to be signed in with a browser".into(),
+            Self::Scope(scope) => format!("the right to {}", scope.as_str()),
+            Self::AnyOf(scopes) => {
+                let words: Vec<_> = scopes.iter().map(|scope| scope.as_str()).collect();
+                format!("the right to {}", words.join(" or to "))
+            }
+        }
+    }
 }
 
 impl Principal {
@@ -124,11 +145,16 @@ impl Principal {
         }
     }
 
-    /// How the gate sees them: a person has read what leaves, a program has not.
-    pub fn actor(&self) -> Actor {
+    /// How the gate sees them when they write for an agent: a person has read what leaves, a program has not,
+    /// and whoever may not send only proposes.
+    pub fn actor(&self, agent: &str) -> Actor {
+        let name = self.name();
         match &self.who {
-            Who::Token { .. } => Actor::Program { name: self.name() },
-            _ => Actor::Person { name: self.name() },
+            _ if !self.scopes.contains(&Scope::Send) => {
+                Actor::Writer { name, agent: agent.to_owned() }
+            }
+            Who::Token { .. } => Actor::Program { name },
+            _ => Actor::Person { name },
         }
     }
 
@@ -177,10 +203,11 @@ impl Principal {
                 Err(Problem::forbidden("this is for people who signed in with a browser"))
             }
             (Need::Scope(scope), _) if self.scopes.contains(&scope) => Ok(()),
-            (Need::Scope(scope), _) => Err(Problem::forbidden(format!(
-                "{} may not do this: it needs the right to {}",
+            (Need::AnyOf(scopes), _) if scopes.iter().any(|s| self.scopes.contains(s)) => Ok(()),
+            (Need::Scope(_) | Need::AnyOf(_), _) => Err(Problem::forbidden(format!(
+                "{} may not do this: it needs {}",
                 self.name(),
-                scope.as_str()
+                need.words()
             ))),
         }
     }

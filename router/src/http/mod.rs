@@ -13,7 +13,7 @@
 //! - [`tls`] loads certificates.
 
 pub mod access;
-mod api;
+pub(crate) mod api;
 mod headers;
 mod idempotency;
 pub mod keeper;
@@ -116,6 +116,7 @@ pub fn local(desk: Arc<Desk>) -> Router {
         .nest("/api/v1", api::router(&desk))
         .route("/metrics", get(metrics_text))
         .merge(crate::voice::routes())
+        .merge(crate::mcp::routes(&desk))
         .merge(health())
         .layer(Extension(Principal::operator()))
         .layer(middleware::from_fn_with_state(desk.clone(), headers::set))
@@ -128,6 +129,7 @@ pub fn public(desk: Arc<Desk>) -> Router {
         .nest("/api/v1", api::router(&desk))
         .route("/metrics", get(metrics))
         .merge(crate::voice::routes())
+        .merge(crate::mcp::routes(&desk))
         .merge(health())
         .layer(middleware::from_fn_with_state(desk.clone(), headers::set))
         .with_state(desk)

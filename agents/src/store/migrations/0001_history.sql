@@ -211,6 +211,8 @@ CREATE TABLE outbox (
     automatic       INTEGER NOT NULL,
     created_at      INTEGER NOT NULL,
     released_at     INTEGER,
+    -- While it is held: when its writer wants it to leave, if not at once.
+    send_at         INTEGER,
     rendered        INTEGER REFERENCES blobs(id)
 ) STRICT;
 CREATE INDEX outbox_by_state ON outbox(state, id);

@@ -98,8 +98,8 @@ async fn attach(file: FileRef, cx: ToolContext) -> Result<ToolOutput, HandlerErr
     Ok(format!("{} will be attached to the next mail.", inline(&loaded.name)).into())
 }
 
-/// A file as text, if its type says it is some.
-fn as_text(media_type: &str, content: &[u8]) -> Option<String> {
+/// A file as text, if its type says it is some: its first 256 KiB.
+pub fn as_text(media_type: &str, content: &[u8]) -> Option<String> {
     let content = &content[..content.len().min(READ)];
     let media_type = media_type.split(';').next().unwrap_or_default().trim();
     let is_text = media_type.starts_with("text/")

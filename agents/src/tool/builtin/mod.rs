@@ -10,8 +10,8 @@ mod people;
 
 use super::{ToolContext, ToolSpec, Tools};
 use crate::{MessageId, agent::HandlerError, store::Viewpoint};
-pub use files::FileRef;
 pub(crate) use files::load;
+pub use files::{FileRef, as_text};
 use std::collections::BTreeSet;
 
 pub(crate) const ATTACH: &str = "attach";

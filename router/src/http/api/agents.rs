@@ -15,7 +15,7 @@ use crate::{
 };
 use axum::{Json, extract::State, http::StatusCode};
 use frontdesk_agents::{
-    AgentId, EventId,
+    AgentId, EventId, ScheduleId,
     store::{AgentSummary, DeadLetter, ScheduleRow, Scope, Thing, schedule_cursor},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -30,6 +30,7 @@ pub fn routes(routes: Routes) -> Routes {
         .read(routes!(list))
         .read(routes!(get))
         .read(routes!(schedules))
+        .scope(Scope::Approve, routes!(cancel_schedule))
         .read(routes!(dead_letters))
         .scope(Scope::Approve, routes!(retry))
         .scope(Scope::Approve, routes!(link))
@@ -202,6 +203,19 @@ async fn schedules(
     let sight = principal.sight().clone();
     let rows = desk.store.list_schedules(sight, q.cursor, limit + 1).await?;
     Ok(Json(Page::cut(rows, limit, schedule_cursor).map(Into::into)))
+}
+
+/// Strike out what an agent has planned. It does not hear of it.
+#[utoipa::path(delete, path = "/schedules/{id}", tag = "agents", params(("id" = i64, Path)),
+    responses((status = 204)))]
+async fn cancel_schedule(
+    State(desk): State<Arc<Desk>>,
+    principal: Principal,
+    At(id): At<i64>,
+) -> Answer<StatusCode> {
+    principal.reach(&desk, Thing::Schedule(ScheduleId(id))).await?;
+    desk.store.cancel_schedule(ScheduleId(id), principal.name()).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// An event that an agent failed on for good.

@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{
     desk::Desk,
-    http::{access::Principal, problem::Problem},
+    http::{
+        access::{Need, Principal},
+        problem::Problem,
+    },
 };
 use axum::{Json, extract::State, http::StatusCode};
 use frontdesk_agents::{
@@ -31,7 +34,7 @@ pub fn routes(routes: Routes) -> Routes {
         .scope(Scope::Draft, routes!(delete))
         .scope(Scope::Draft, routes!(attach))
         .scope(Scope::Draft, routes!(detach))
-        .scope(Scope::Send, routes!(send))
+        .add(Need::WRITE, routes!(send))
 }
 
 /// A draft.
@@ -259,7 +262,8 @@ struct SendDraft {
     undo_seconds: Option<u32>,
 }
 
-/// Send a draft: in one step the draft is gone and the mail is in the outbox.
+/// Send a draft: in one step the draft is gone and the mail is in the outbox. Of whoever may draft and not
+/// send it is held there, and a person decides on `review`.
 #[utoipa::path(post, path = "/drafts/{id}/send", tag = "drafts", params(("id" = i64, Path)),
     request_body = SendDraft, responses((status = 202, body = SentView)))]
 async fn send(
@@ -272,7 +276,7 @@ async fn send(
     let at = leaves_at(&desk, said.send_at, said.undo_seconds)?;
     addresses(&draft.text.to)?;
     addresses(&draft.text.cc)?;
-    let actor = principal.actor();
+    let actor = principal.actor(&draft.agent);
     let (message, held) = desk.store.send_draft(draft.id, said.version, actor, at).await?;
     Ok((StatusCode::ACCEPTED, Json(SentView::of(&desk, message, held, at).await?)))
 }

@@ -7,12 +7,14 @@
 use super::{
     Routes,
     ask::{Answer, At},
+    views::MessageView,
 };
 use crate::{
     desk::Desk,
     http::{access::Principal, problem::Problem},
 };
 use axum::{
+    Json,
     body::Body,
     extract::State,
     http::{HeaderValue, header},
@@ -20,11 +22,45 @@ use axum::{
 };
 use frontdesk_agents::{MessageId, store::Thing};
 use frontdesk_smtp::read;
+use serde::Serialize;
 use std::sync::Arc;
+use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 pub fn routes(routes: Routes) -> Routes {
-    routes.read(routes!(raw)).read(routes!(attachment))
+    routes.read(routes!(get)).read(routes!(raw)).read(routes!(attachment))
+}
+
+/// A message and where it stands.
+#[derive(Debug, Serialize, ToSchema)]
+struct PlacedMessageView {
+    conversation: i64,
+    agent: String,
+    #[serde(flatten)]
+    message: MessageView,
+}
+
+/// A message, as the timeline of its conversation has it.
+#[utoipa::path(get, path = "/messages/{id}", tag = "messages", params(("id" = i64, Path)),
+    responses((status = 200, body = PlacedMessageView)))]
+async fn get(
+    State(desk): State<Arc<Desk>>,
+    principal: Principal,
+    At(id): At<i64>,
+) -> Answer<Json<PlacedMessageView>> {
+    let message = MessageId(id);
+    principal.reach(&desk, Thing::Message(message)).await?;
+    let conversation = desk.store.conversation_of(message).await?;
+    let sight = principal.sight().clone();
+    let (listed, entries) = desk.store.open_conversation(sight, conversation).await?;
+    let none = || Problem::not_found(format!("there is no message {id}"));
+    let entry = entries.into_iter().find(|entry| entry.id == message).ok_or_else(none)?;
+    let review = desk.store.review_of(message).await?.map(|review| review.0);
+    Ok(Json(PlacedMessageView {
+        conversation: conversation.0,
+        agent: listed.summary.agent,
+        message: MessageView::new(entry, review),
+    }))
 }
 
 /// Types that a browser shows without running anything.

@@ -145,12 +145,7 @@ fn describe(operation: &mut Operation, need: Need, reads: bool) {
             _ => vec![SecurityRequirement::new::<_, [&str; 0], &str>("token", []), cookie()],
         });
     }
-    let words = match need {
-        Need::Nothing => "nothing".to_owned(),
-        Need::SomeOne => "to be signed in".to_owned(),
-        Need::Browser => "to be signed in with a browser".to_owned(),
-        Need::Scope(scope) => format!("the right to {}", scope.as_str()),
-    };
+    let words = need.words();
     let description = operation.description.take().unwrap_or_default();
     operation.description =
         Some(format!("{description}\n\nNeeds {words}.").trim_start().to_owned());

@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     desk::Desk,
-    http::{access::Principal, problem::Problem},
+    http::{
+        access::{Need, Principal},
+        problem::Problem,
+    },
 };
 use axum::{Json, extract::State, http::StatusCode};
 use data_encoding::BASE64;
@@ -25,7 +28,7 @@ use utoipa_axum::routes;
 
 pub fn routes(routes: Routes) -> Routes {
     routes
-        .scope(Scope::Send, routes!(send))
+        .add(Need::WRITE, routes!(send))
         .read(routes!(list))
         .read(routes!(get))
         .scope(Scope::Send, routes!(retry))
@@ -276,6 +279,9 @@ pub struct SentView {
     /// Why it is held or cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
+    /// Of a held mail: what a person approves or rejects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    review: Option<i64>,
     /// When it leaves, if not at once.
     leaves_at: Option<Timestamp>,
 }
@@ -294,12 +300,17 @@ impl SentView {
             Some(why) if why.starts_with("not sent") => "cancelled",
             Some(_) => "held",
         };
+        let review = match state {
+            "held" => desk.store.review_of(message).await?.map(|review| review.0),
+            _ => None,
+        };
         let leaves_at = leaves_at.filter(|_| held.is_none());
-        Ok(Self { id, message: message.0, state, why: held, leaves_at })
+        Ok(Self { id, message: message.0, state, why: held, review, leaves_at })
     }
 }
 
-/// Send a mail as an agent, through the same gate as everything else.
+/// Send a mail as an agent, through the same gate as everything else. Of whoever may draft and not send it
+/// is held, and a person decides on `review`.
 #[utoipa::path(post, path = "/emails", tag = "outbox", request_body = NewEmail,
     responses((status = 202, body = SentView)))]
 async fn send(
@@ -329,6 +340,7 @@ async fn send(
             ..Draft::default()
         },
     };
-    let (message, held) = desk.store.compose_at(principal.actor(), compose, at).await?;
+    let actor = principal.actor(&email.agent);
+    let (message, held) = desk.store.compose_at(actor, compose, at).await?;
     Ok((StatusCode::ACCEPTED, Json(SentView::of(&desk, message, held, at).await?)))
 }

@@ -457,6 +457,10 @@ pub struct ReviewView {
     pub call: Option<CallView>,
     /// What nobody vouches for and was before the model that wrote or asked this.
     pub foreign: Vec<ForeignView>,
+    /// Whom a draft would go to, Cc included.
+    pub recipients: Vec<String>,
+    /// When a draft would leave, if not as soon as it is approved.
+    pub send_at: Option<Timestamp>,
     pub created_at: Timestamp,
 }
 
@@ -509,6 +513,8 @@ impl From<PendingReview> for ReviewView {
                 expires_at: call.expires_at,
             }),
             foreign: review.foreign.into_iter().map(ForeignView::from).collect(),
+            recipients: review.recipients,
+            send_at: review.send_at,
             created_at: review.created_at,
         }
     }
