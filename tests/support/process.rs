@@ -29,6 +29,12 @@ impl Process {
         self.0.kill().await.unwrap();
     }
 
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        let id = rustix::process::Pid::from_raw(self.id().cast_signed()).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::HUP).unwrap();
+    }
+
     /// SIGTERM, and waits for the end.
     pub async fn terminate(&mut self) -> std::process::ExitStatus {
         let id = rustix::process::Pid::from_raw(self.id().cast_signed()).unwrap();
@@ -41,6 +47,7 @@ impl Process {
 pub struct Server {
     pub process: Process,
     pub smtp: SocketAddr,
+    pub http: SocketAddr,
     pub api: Api,
     pub data: PathBuf,
     /// How long it took from its start until mail could come in.
@@ -101,8 +108,14 @@ impl Server {
                 break address.trim().parse().unwrap();
             }
         };
+        let http = loop {
+            let line = output.next_line().await.unwrap().expect("it says where HTTP is served");
+            if let Some(address) = line.trim().strip_prefix("health   http://") {
+                break address.trim_end_matches("/healthz").parse().unwrap();
+            }
+        };
         let start_time = began.elapsed();
-        Self { process, smtp, api: Api::of(&data), data, start_time, _output: output }
+        Self { process, smtp, http, api: Api::of(&data), data, start_time, _output: output }
     }
 
     /// A figure of /proc/PID/status in KiB, such as VmRSS.
