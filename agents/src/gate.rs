@@ -58,6 +58,19 @@ impl Approval {
     }
 }
 
+/// What people may approve by answering the mail that tells them of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ByReply {
+    /// Nothing. They are told, and decide in the inbox.
+    Nothing,
+    /// Mail, in and out, and calls of tools that can be taken back.
+    #[default]
+    Usual,
+    /// Calls that cannot be taken back as well.
+    Everything,
+}
+
 /// What would leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect<'a> {
@@ -93,8 +106,9 @@ pub struct Recipient {
     pub member: bool,
     /// One of our own addresses, aliases and tagged forms included.
     pub own: bool,
-    /// What the agent's rules say of someone who is no member.
+    /// What someone who is no member is to the agent's rules, and what those say of them.
     pub beyond: Beyond,
+    pub rule: Rule,
 }
 
 /// What an agent's [`SendRules`] say of an address outside of the conversation.
@@ -110,18 +124,33 @@ pub enum Beyond {
     Allowed,
 }
 
-/// To whom outside of the conversation an agent may write without a person.
+/// What an agent's rules say of a kind of recipient.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// It may write to them.
+    Allow,
+    /// A person decides.
+    #[default]
+    Hold,
+    /// It may not; it is told so.
+    Deny,
+}
+
+/// What is said of recipients outside of the conversation. Members may always be written to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SendRules {
-    /// Domains, lower case. None: to nobody.
+    /// Domains, lower case, in which it may write to whom mail was exchanged with before.
     pub allowed_domains: Vec<String>,
-    /// Whether within them it may write to addresses nobody has had mail with.
-    pub new_contacts: bool,
+    /// Of addresses in those domains that nobody has had mail with.
+    pub new_contacts: Rule,
+    /// Of addresses in other domains.
+    pub outside: Rule,
 }
 
 impl SendRules {
-    /// What they say of an address. `known`: mail was exchanged with it before.
+    /// What an address is to them. `known`: mail was exchanged with it before.
     pub fn beyond(&self, address: &str, known: bool) -> Beyond {
         if self.allowed_domains.is_empty() {
             return Beyond::Outside;
@@ -129,18 +158,27 @@ impl SendRules {
         let domain = address.rsplit_once('@').map_or("", |(_, domain)| domain);
         if !self.allowed_domains.iter().any(|allowed| allowed.eq_ignore_ascii_case(domain)) {
             Beyond::OutsideDomains
-        } else if known || self.new_contacts {
+        } else if known {
             Beyond::Allowed
         } else {
             Beyond::NewContact
         }
     }
+
+    /// What they say of it.
+    pub fn of(&self, beyond: Beyond) -> Rule {
+        match beyond {
+            Beyond::Allowed => Rule::Allow,
+            Beyond::NewContact => self.new_contacts,
+            Beyond::Outside | Beyond::OutsideDomains => self.outside,
+        }
+    }
 }
 
 impl Recipient {
-    /// Whether an agent may write to it without a person, or why not.
-    fn held(&self) -> Option<Why> {
-        if self.member {
+    /// Why an agent's rules say this of it; nothing where they say something else.
+    fn said(&self, rule: Rule) -> Option<Why> {
+        if self.member || self.rule != rule {
             return None;
         }
         match self.beyond {
@@ -318,6 +356,17 @@ pub fn decide(
     {
         return Deny(Why::NotTheOwner(other.address.clone()));
     }
+    let denied = match effect {
+        // Whoever wrote is answered, whatever the rules say of strangers.
+        Effect::Reply { to } => {
+            recipients.iter().filter(|r| r.address != to.from).find_map(|r| r.said(Rule::Deny))
+        }
+        Effect::Send | Effect::Forward => recipients.iter().find_map(|r| r.said(Rule::Deny)),
+        Effect::Notify { .. } => None,
+    };
+    if let Some(why) = denied {
+        return Deny(why);
+    }
     if budgets.stopped {
         return Hold(Why::Stopped);
     }
@@ -337,7 +386,7 @@ pub fn decide(
             }
         }
         Effect::Send | Effect::Forward => {
-            if let Some(why) = recipients.iter().find_map(Recipient::held) {
+            if let Some(why) = recipients.iter().find_map(|r| r.said(Rule::Hold)) {
                 return Hold(why);
             }
         }
@@ -581,14 +630,18 @@ mod tests {
     #[test]
     fn outside_of_the_conversation_an_agent_writes_where_its_rules_allow() {
         let rules =
-            SendRules { allowed_domains: vec!["supplier.test".into()], new_contacts: false };
-        let send = |rules: &SendRules, address: &str, known| {
-            let recipient = Recipient {
+            SendRules { allowed_domains: vec!["supplier.test".into()], ..SendRules::default() };
+        let to = |rules: &SendRules, address: &str, known| {
+            let beyond = rules.beyond(address, known);
+            Recipient {
                 address: address.into(),
-                beyond: rules.beyond(address, known),
+                beyond,
+                rule: rules.of(beyond),
                 ..Recipient::default()
-            };
-            decide(Effect::Send, &agent(), &[recipient], Trust::Proven, &FREE)
+            }
+        };
+        let send = |rules: &SendRules, address: &str, known| {
+            decide(Effect::Send, &agent(), &[to(rules, address, known)], Trust::Proven, &FREE)
         };
         assert_eq!(send(&rules, "orders@supplier.test", true), Decision::Allow);
         assert!(matches!(
@@ -599,12 +652,42 @@ mod tests {
             send(&rules, "a@sub.supplier.test", true),
             Decision::Hold(Why::OutsideDomains(_))
         ));
-        let open = SendRules { new_contacts: true, ..rules };
+        let open = SendRules { new_contacts: Rule::Allow, ..rules.clone() };
         assert_eq!(send(&open, "a@supplier.test", false), Decision::Allow);
         assert!(matches!(
             send(&SendRules::default(), "orders@supplier.test", true),
             Decision::Hold(Why::OutsideConversation(_))
         ));
+        let free = SendRules { outside: Rule::Allow, ..SendRules::default() };
+        assert_eq!(send(&free, "anybody@example.net", false), Decision::Allow);
+        let strict = SendRules { new_contacts: Rule::Deny, outside: Rule::Deny, ..rules };
+        assert_eq!(send(&strict, "orders@supplier.test", true), Decision::Allow);
+        assert!(matches!(
+            send(&strict, "a@supplier.test", false),
+            Decision::Deny(Why::NewContact(_))
+        ));
+        assert!(matches!(
+            send(&strict, "a@example.net", true),
+            Decision::Deny(Why::OutsideDomains(_))
+        ));
+        // What is denied is denied though something else would only be held, and never to a member.
+        let two = [to(&strict, "b@supplier.test", true), to(&strict, "a@example.net", true)];
+        let spent = Budgets { stopped: true, ..FREE };
+        assert!(matches!(
+            decide(Effect::Send, &agent(), &two, Trust::Proven, &spent),
+            Decision::Deny(_)
+        ));
+        let member = Recipient { member: true, ..to(&strict, "a@example.net", true) };
+        assert_eq!(
+            decide(Effect::Send, &agent(), &[member], Trust::Proven, &FREE),
+            Decision::Allow
+        );
+        // Whoever wrote is answered; a copy to a stranger is not sent.
+        let mail = answered(Verdict::Verified);
+        let ann = to(&strict, "ann@example.org", true);
+        assert_eq!(reply(&mail, std::slice::from_ref(&ann), &FREE), Decision::Allow);
+        let both = [ann, to(&strict, "a@example.net", true)];
+        assert!(matches!(reply(&mail, &both, &FREE), Decision::Deny(Why::OutsideDomains(_))));
     }
 
     #[test]

@@ -186,6 +186,9 @@ pub enum AddressRoute {
     ExpiredReply(Reference),
     /// A bounce token that verified: delivery reports about one outgoing mail.
     Bounce(Reference),
+    /// A token that verified and answers a question to one of the installation's own people. Whether the
+    /// answer counts is for the store to say, its time included.
+    Decide(Reference),
     /// `postmaster` or `abuse`: kept for people.
     Role,
 }

@@ -5,6 +5,7 @@
 //! support+tag@domain        the agent with a tag of at most 20 characters
 //! support+r<token>@domain   an answer to a mail of ours (token: exactly 33 characters)
 //! support+b<token>@domain   a bounce of a mail of ours
+//! support+a<token>@domain   an answer to a mail of ours that asked somebody here to decide
 //! ```
 //!
 //! What always holds: names compare without case; `postmaster` and `abuse` exist at every one of our
@@ -134,6 +135,8 @@ pub enum Suffix {
     Reply(String),
     /// Something of the form of a bounce token, not yet verified.
     Bounce(String),
+    /// Something of the form of a token to decide by, not yet verified.
+    Approve(String),
 }
 
 /// What a suffix proves.
@@ -149,6 +152,9 @@ pub enum Meaning {
     ExpiredReply(Reference),
     /// A bounce of the mail named.
     Bounce(Reference),
+    /// An answer to the question named. Whether it comes in time is kept with the question, so that whoever is
+    /// late can be told.
+    Approve(Reference),
 }
 
 /// Where an address leads.
@@ -205,6 +211,10 @@ impl Route {
             Suffix::Bounce(token) => match verify(Purpose::Bounce, token) {
                 Ok(reference) => Meaning::Bounce(reference),
                 Err(_) => Meaning::Plain,
+            },
+            Suffix::Approve(token) => match verify(Purpose::Approve, token) {
+                Ok(reference) | Err(Rejected::Expired(reference)) => Meaning::Approve(reference),
+                Err(Rejected::Invalid) => Meaning::Plain,
             },
         }
     }
@@ -357,6 +367,9 @@ fn parse_suffix(suffix: &str) -> Suffix {
     }
     if let Some(token) = suffix.strip_prefix('b').and_then(token) {
         return Suffix::Bounce(token);
+    }
+    if let Some(token) = suffix.strip_prefix('a').and_then(token) {
+        return Suffix::Approve(token);
     }
     Tag::new(suffix).map_or(Suffix::None, Suffix::Tag)
 }

@@ -36,6 +36,8 @@ pub fn assistant(agent: &AgentConfig, models: &ModelsConfig) -> anyhow::Result<A
             turns: given.turns_per_day,
             ..usual.budget
         },
+        send: given.send.clone(),
+        answers_unproven: given.answers_unproven,
         working_hours: given.working_hours.clone(),
         ..usual
     };

@@ -15,6 +15,7 @@ use crate::{
         incoming::Incoming,
         outgoing::{Renderer, StoreClock, StoreSpool},
     },
+    reload::{Reloads, Source},
 };
 use anyhow::Context as _;
 use frontdesk_agents::{
@@ -35,7 +36,7 @@ use std::{
 };
 use tokio::{
     net::{TcpListener, UnixListener},
-    sync::watch,
+    sync::{Mutex, watch},
     task::JoinHandle,
 };
 
@@ -44,12 +45,13 @@ pub struct Frontdesk {
     config: Config,
     agents: HashMap<String, BoxedAgent>,
     clock: Arc<dyn Clock>,
+    source: Option<Source>,
 }
 
 impl Frontdesk {
     /// With a configuration that was loaded (see [`Config::load_with`] for the kinds of your own agents).
     pub fn new(config: Config) -> Self {
-        Self { config, agents: HashMap::new(), clock: Arc::new(SystemClock) }
+        Self { config, agents: HashMap::new(), clock: Arc::new(SystemClock), source: None }
     }
 
     /// Adds agent kinds.
@@ -73,9 +75,16 @@ impl Frontdesk {
         self
     }
 
+    /// With where the configuration came from, so that it can be read again while the desk is served.
+    #[must_use]
+    pub fn source(mut self, source: Source) -> Self {
+        self.source = Some(source);
+        self
+    }
+
     /// Opens the installation.
     pub async fn open(self) -> anyhow::Result<Desk> {
-        Desk::open(self.config, &self.agents, self.clock).await
+        Desk::open(self.config, self.agents, self.clock, self.source).await
     }
 
     /// Opens the installation and serves it.
@@ -86,6 +95,7 @@ impl Frontdesk {
 
 /// An open installation. Holds the lock on its data.
 pub struct Desk {
+    /// As it was at the start. What may change since is in the directory.
     pub config: Arc<Config>,
     pub store: Store,
     pub directory: Arc<Directory>,
@@ -98,14 +108,16 @@ pub struct Desk {
     pub engines: Engines,
     /// Calls, once the desk is served.
     pub calls: OnceLock<Arc<Calls>>,
-    registry: Registry,
+    pub(crate) registry: Registry,
+    pub(crate) reloads: Reloads,
 }
 
 impl Desk {
     async fn open(
         config: Config,
-        custom: &HashMap<String, BoxedAgent>,
+        custom: HashMap<String, BoxedAgent>,
         clock: Arc<dyn Clock>,
+        source: Option<Source>,
     ) -> anyhow::Result<Self> {
         install_crypto();
         let data = config.server.data.clone();
@@ -119,12 +131,13 @@ impl Desk {
             Ok((store, keys, ring))
         })
         .await??;
-        let (directory, registry) = Directory::build(&config, custom, &store, ring).await?;
+        let (directory, registry) = Directory::build(&config, &custom, &store, ring).await?;
         let (directory, keys) = (Arc::new(directory), Arc::new(keys));
         let renderer = Arc::new(Renderer::new(directory.clone(), keys.clone()));
         Ok(Self {
             engines: Engines::new(&config),
             calls: OnceLock::new(),
+            reloads: Reloads { source, custom, running: Mutex::new(config.clone()) },
             config: Arc::new(config),
             store,
             directory,
@@ -204,6 +217,8 @@ impl Desk {
         let sender = http::webhook::Sender::new(&config.http.webhook_networks)?;
         let keeper = http::keeper::run(desk.clone(), sender, until_stopped(stopped.clone()));
         serving.push(tokio::spawn(keeper));
+        let (watched, stopping) = (desk.clone(), until_stopped(stopped.clone()));
+        serving.push(tokio::spawn(async move { watched.watch_files(stopping).await }));
 
         // What comes in: last, when all of it has somewhere to go.
         let incoming = Incoming {
@@ -212,7 +227,6 @@ impl Desk {
             registry: desk.registry.clone(),
             authenticator: Authenticator::new(&dns_config(config), &config.server.hostname)?,
             hostname: config.server.hostname.clone(),
-            trusted_forwarders: config.mail.trusted_forwarders.clone(),
         };
         let server = Arc::new(Server::new(
             smtp_config(config),

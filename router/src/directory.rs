@@ -26,17 +26,25 @@ use std::{
 /// The name under which role mail is kept. No configured agent can have it.
 pub const POSTMASTER: &str = "postmaster";
 
-/// What mail needs to know of addresses and keys. Shared by both directions.
+/// What mail and calls need to know of agents, addresses and keys. Shared by all of them.
 pub struct Directory {
-    pub table: Arc<Table>,
-    pub agents: HashMap<AgentName, Known>,
     /// Keeps mail to `postmaster` and `abuse`.
     pub postmaster: AgentId,
+    /// Replaced when keys rotate.
+    keys: RwLock<Arc<KeyRing>>,
+    /// Replaced as a whole when the configuration changes.
+    listed: RwLock<Arc<Listed>>,
+}
+
+/// What a configuration says of who is here.
+pub struct Listed {
+    table: Arc<Table>,
+    pub agents: HashMap<AgentName, Arc<Known>>,
     /// Our domains, the main one first.
     pub domains: Vec<String>,
-    /// Replaced when keys rotate.
-    pub keys: RwLock<Arc<KeyRing>>,
-    pub reply_token_days: u16,
+    /// Domains whose ARC seal is believed.
+    pub trusted_forwarders: Vec<String>,
+    reply_token_days: u16,
     /// Mail from this machine is believed: the only domain is `localhost`, and nothing is sent.
     pub trusts_loopback: bool,
 }
@@ -56,52 +64,34 @@ impl Directory {
         store: &Store,
         keys: KeyRing,
     ) -> anyhow::Result<(Self, Registry)> {
-        let mut names: Vec<(String, String)> =
-            config.agents.iter().map(|agent| (agent.name.clone(), agent.kind.clone())).collect();
-        names.push((POSTMASTER.to_owned(), "role".to_owned()));
-        let ids = store.register_agents(names).await.context("register the agents")?;
-        let (postmaster, ids) = ids.split_last().context("no agent was registered")?;
-
         let mut registry = Registry::default();
-        let mut agents = HashMap::new();
-        let mut rules = HashMap::new();
-        for (agent, id) in config.agents.iter().zip(ids) {
-            registry.add(*id, &agent.name, behaviour(agent, &config.models, custom)?);
-            rules.insert(*id, rules_of(agent));
-            let name = AgentName::new(&agent.name)?;
-            agents.insert(name, Known { id: *id, config: agent.clone() });
-        }
-        let main = config.mail.domains.first().context("no mail domain is configured")?;
-        rules.insert(
-            *postmaster,
-            AgentRules {
-                name: POSTMASTER.to_owned(),
-                instance: InstancePolicy::Conversation,
-                approval: Approval::All,
-                runs: false,
-                address: format!("{POSTMASTER}@{main}"),
-                owner: None,
-            },
-        );
-        let table = Arc::new(table_of(config)?);
-        let own = table.clone();
-        store.set_rules(Rules {
-            agents: rules,
-            is_own: Arc::new(move |address| is_own(&own, address)),
-            limits: limits_of(config),
-            stopped: false,
-        });
+        let (listed, postmaster) = list(config, custom, store, &mut registry).await?;
         let directory = Self {
-            table,
-            agents,
-            postmaster: *postmaster,
-            domains: config.mail.domains.clone(),
+            postmaster,
             keys: RwLock::new(Arc::new(keys)),
-            reply_token_days: config.mail.reply_token_days,
-            trusts_loopback: config.mail.mode == Mode::Capture
-                && config.mail.domains == [LOCAL_DOMAIN],
+            listed: RwLock::new(Arc::new(listed)),
         };
         Ok((directory, registry))
+    }
+
+    /// Takes over the agents of another configuration, here, in the store and in `registry`; or nothing of it.
+    pub async fn replace(
+        &self,
+        config: &Config,
+        custom: &HashMap<String, BoxedAgent>,
+        store: &Store,
+        registry: &Registry,
+    ) -> anyhow::Result<()> {
+        let mut others = Registry::default();
+        let (listed, _) = list(config, custom, store, &mut others).await?;
+        registry.replace(&others);
+        *self.listed.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(listed);
+        Ok(())
+    }
+
+    /// Who is here now.
+    pub fn listed(&self) -> Arc<Listed> {
+        self.listed.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 
     /// The keys in use.
@@ -116,22 +106,22 @@ impl Directory {
 
     /// The last day of a token minted for a mail that was released on `day`.
     pub fn expiry(&self, released: Day) -> Day {
-        released.plus(self.reply_token_days)
+        released.plus(self.listed().reply_token_days)
     }
 
     /// An agent by id.
-    pub fn by_id(&self, id: AgentId) -> Option<&Known> {
-        self.agents.values().find(|known| known.id == id)
+    pub fn by_id(&self, id: AgentId) -> Option<Arc<Known>> {
+        self.listed().agents.values().find(|known| known.id == id).cloned()
     }
 
     /// An agent by name.
-    pub fn by_name(&self, name: &str) -> Option<&Known> {
-        self.agents.values().find(|known| known.config.name == name)
+    pub fn by_name(&self, name: &str) -> Option<Arc<Known>> {
+        self.listed().agents.values().find(|known| known.config.name == name).cloned()
     }
 
     /// Where an address leads.
     pub fn resolve(&self, local: &str, domain: &str) -> Resolution {
-        address::resolve(local, domain, &self.table)
+        address::resolve(local, domain, &self.listed().table)
     }
 
     /// The agent's address that a mail came to, without its token or tag: what answers are from.
@@ -139,6 +129,64 @@ impl Directory {
         let suffix = route.instance_tag().map(|tag| format!("+{}", tag.as_str()));
         format!("{}{}@{}", route.agent, suffix.unwrap_or_default(), route.domain)
     }
+}
+
+/// Registers the agents of a configuration with the store and adds them to a registry. What fails leaves the
+/// rules in force as they were.
+async fn list(
+    config: &Config,
+    custom: &HashMap<String, BoxedAgent>,
+    store: &Store,
+    registry: &mut Registry,
+) -> anyhow::Result<(Listed, AgentId)> {
+    let mut names: Vec<(String, String)> =
+        config.agents.iter().map(|agent| (agent.name.clone(), agent.kind.clone())).collect();
+    names.push((POSTMASTER.to_owned(), "role".to_owned()));
+    let ids = store.register_agents(names).await.context("register the agents")?;
+    let (postmaster, ids) = ids.split_last().context("no agent was registered")?;
+
+    let (mut agents, mut made) = (HashMap::new(), Vec::new());
+    let mut rules = HashMap::new();
+    for (agent, id) in config.agents.iter().zip(ids) {
+        made.push((*id, &agent.name, behaviour(agent, &config.models, custom)?));
+        rules.insert(*id, rules_of(agent));
+        let name = AgentName::new(&agent.name)?;
+        agents.insert(name, Arc::new(Known { id: *id, config: agent.clone() }));
+    }
+    let main = config.mail.domains.first().context("no mail domain is configured")?;
+    rules.insert(
+        *postmaster,
+        AgentRules {
+            name: POSTMASTER.to_owned(),
+            instance: InstancePolicy::Conversation,
+            approval: Approval::All,
+            runs: false,
+            address: format!("{POSTMASTER}@{main}"),
+            owner: None,
+        },
+    );
+    let table = Arc::new(table_of(config)?);
+    let own = table.clone();
+    // From here on nothing fails.
+    for (id, name, agent) in made {
+        registry.add(id, name, agent);
+    }
+    store.set_rules(Rules {
+        agents: rules,
+        is_own: Arc::new(move |address| is_own(&own, address)),
+        limits: limits_of(config),
+        by_reply: config.mail.approve_by_reply,
+        stopped: store.rules().stopped,
+    });
+    let listed = Listed {
+        table,
+        agents,
+        domains: config.mail.domains.clone(),
+        trusted_forwarders: config.mail.trusted_forwarders.clone(),
+        reply_token_days: config.mail.reply_token_days,
+        trusts_loopback: config.mail.mode == Mode::Capture && config.mail.domains == [LOCAL_DOMAIN],
+    };
+    Ok((listed, *postmaster))
 }
 
 fn is_own(table: &Table, address: &str) -> bool {

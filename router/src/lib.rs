@@ -7,6 +7,7 @@
 //! - [`engines`]: what hears and speaks in calls, and what stands in for it;
 //! - [`mail`]: both directions of mail;
 //! - [`models`]: speech models, downloaded and checked;
+//! - [`reload`]: a changed configuration, taken over while it runs;
 //! - [`http`]: the API, health and metrics;
 //! - [`mcp`]: the API as tools, for models in other programs;
 //! - [`desk`]: an open installation and [`desk::Desk::serve`], the wiring in reading order.
@@ -24,8 +25,10 @@ pub mod keys;
 pub mod mail;
 pub mod mcp;
 pub mod models;
+pub mod reload;
 pub mod token;
 pub mod voice;
 
 pub use desk::{Desk, Frontdesk, Running};
 pub use frontdesk_agents as agents;
+pub use reload::Source;

@@ -31,6 +31,9 @@ use subtle::{Choice, ConstantTimeEq as _};
 /// The length of every token, in characters.
 pub const TOKEN_LEN: usize = 33;
 
+/// How long an address to decide by works at least, in days. The exact time is kept with the question.
+pub const APPROVE_LIFETIME_DAYS: u16 = 1;
+
 /// How long a reply or bounce address works, unless the operator says otherwise.
 pub const DEFAULT_LIFETIME_DAYS: u16 = 60;
 
@@ -50,7 +53,8 @@ pub enum Purpose {
     Bounce,
     /// The left side of a Message-ID. Archives show these, so they must not be addresses.
     MessageId,
-    /// Approving a held draft by a link or an answer.
+    /// The local part of Reply-To in a mail that asks one of our own people to decide: `agent+a<token>`. Their
+    /// answer decides.
     Approve,
     /// One-click unsubscription.
     Unsubscribe,
@@ -320,6 +324,19 @@ pub fn reply_address(
 ) -> String {
     let token = mint(keys, Purpose::Reply, agent, domain, reference, expiry);
     format!("{agent}+r{token}@{domain}")
+}
+
+/// `agent+a<token>@domain`, for Reply-To where an answer decides about something.
+#[must_use]
+pub fn approve_address(
+    keys: &KeyRing,
+    agent: &str,
+    domain: &str,
+    reference: Reference,
+    expiry: Day,
+) -> String {
+    let token = mint(keys, Purpose::Approve, agent, domain, reference, expiry);
+    format!("{agent}+a{token}@{domain}")
 }
 
 /// `agent+b<token>@domain`, for MAIL FROM: a bounce that comes there names one delivery.

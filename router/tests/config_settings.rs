@@ -393,3 +393,28 @@ fn an_assistant_has_all_that_its_section_says() {
     assert!(config.agents[1].assistant.models.is_empty());
     assert_eq!(config.agents[1].effective_approval(), Approval::None);
 }
+
+#[test]
+fn an_assistant_writes_to_strangers_as_its_config_says() {
+    use frontdesk_agents::gate::{ByReply, Rule};
+    let text = "[mail]\napprove_by_reply = \"everything\"\n[models]\ndefault = \"ollama:m\"\n\
+                [[agent]]\nname = \"a\"\nkind = \"assistant\"\nsend_domains = [\"Supplier.Example\"]\n\
+                new_contacts = \"allow\"\noutside = \"deny\"\nanswers_unproven = true\n";
+    let config = parse(text, &[]).unwrap();
+    assert_eq!(config.mail.approve_by_reply, ByReply::Everything);
+    let given = &config.agents[0].assistant;
+    assert_eq!(given.send.allowed_domains, ["supplier.example"]);
+    assert_eq!((given.send.new_contacts, given.send.outside), (Rule::Allow, Rule::Deny));
+    assert!(given.answers_unproven);
+    let errors = parse(
+        "[mail]\napprove_by_reply = \"all\"\n[models]\ndefault = \"ollama:m\"\n\
+         [[agent]]\nname = \"a\"\nkind = \"assistant\"\nnew_contacts = \"allow\"\noutside = \"ask\"\n",
+        &[],
+    );
+    let errors = errors.unwrap_err().to_string();
+    for part in
+        ["`approve_by_reply` cannot be", "`send_domains`, which is missing", "`outside` cannot be"]
+    {
+        assert!(errors.contains(part), "{part}: {errors}");
+    }
+}

@@ -7,7 +7,8 @@ use frontdesk_router::address::{
     AgentName, Error, Meaning, Resolution, Route, Suffix, Table, resolve,
 };
 use frontdesk_router::token::{
-    Day, KeyId, KeyRing, Reference, TokenKey, bounce_address, message_id, reply_address,
+    Day, KeyId, KeyRing, Reference, TokenKey, approve_address, bounce_address, message_id,
+    reply_address,
 };
 use proptest::prelude::*;
 
@@ -121,6 +122,14 @@ fn tokens_come_back_through_any_case() {
     assert_eq!(meaning(&bounce), Meaning::Bounce(Reference(6)));
     let old = reply_address(&keys(), "support", "desk.example", Reference(5), Day(TODAY.0 - 1));
     assert_eq!(meaning(&old), Meaning::ExpiredReply(Reference(5)));
+    let approve = approve_address(&keys(), "support", "desk.example", Reference(7), TODAY);
+    assert_eq!(meaning(&approve.to_uppercase()), Meaning::Approve(Reference(7)));
+    // Whether it is in time is kept with the question, so whoever is late can be told.
+    let old = approve_address(&keys(), "support", "desk.example", Reference(7), Day(1));
+    assert_eq!(meaning(&old), Meaning::Approve(Reference(7)));
+    let longest = "a".repeat(AgentName::MAX);
+    let address = approve_address(&keys(), &longest, "desk.example", Reference(7), TODAY);
+    assert!(address.split('@').next().unwrap().len() <= 64, "{address}");
 }
 
 #[test]
@@ -128,10 +137,16 @@ fn a_bad_token_is_an_ordinary_address() {
     let reply = reply_address(&keys(), "support", "desk.example", Reference(5), TODAY);
     let bounce = bounce_address(&keys(), "support", "desk.example", Reference(5), TODAY);
     let others = reply_address(&keys(), "orders", "desk.example", Reference(5), TODAY);
+    let approve = approve_address(&keys(), "support", "desk.example", Reference(5), TODAY);
     let id = message_id(&keys(), "support", "desk.example", Reference(5));
     let token = id.trim_matches(['<', '>']).split('@').next().unwrap();
     for bad in [
         reply.replace("+r", "+b"),
+        reply.replace("+r", "+a"),
+        bounce.replace("+b", "+a"),
+        format!("support+a{token}@desk.example"),
+        approve.replace("+a", "+r"),
+        approve.replace("+a", "+b"),
         bounce.replace("+b", "+r"),
         others.replace("orders", "support"),
         format!("support+r{token}@desk.example"),

@@ -117,6 +117,11 @@ impl Call {
         Self::new(Method::POST, segments)
     }
 
+    /// `PATCH /api/v1/` and the segments, which may hold anything.
+    pub fn patch(segments: &[&str]) -> Self {
+        Self::new(Method::PATCH, segments)
+    }
+
     /// `DELETE /api/v1/` and the segments, which may hold anything.
     pub fn delete(segments: &[&str]) -> Self {
         Self::new(Method::DELETE, segments)

@@ -20,6 +20,7 @@ mod mcp;
 mod models;
 mod outbox;
 mod output;
+mod reload;
 mod serve;
 mod tokens;
 mod users;
@@ -112,6 +113,8 @@ enum Command {
     /// The keys that sign reply addresses and mail
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Have the running server read its config file again
+    Reload(reload::Reload),
     /// Copy everything, keys included, while the server runs
     Backup(backup::Backup),
     /// Write all mail as mbox and all data as JSON
@@ -181,20 +184,13 @@ async fn dispatch(
     output: &mut Output,
 ) -> Result<(), Failure> {
     let file = config_file(global);
-    let mut names: Vec<&str> = kinds.keys().map(String::as_str).collect();
+    let mut names: Vec<String> = kinds.keys().cloned().collect();
     names.sort_unstable();
-    let mut config = Config::load_with(file.as_deref(), &names)?;
-    if file.is_none() && !names.is_empty() {
-        // A program with agents of its own needs no config file to try them.
-        config.agents =
-            names.iter().map(|kind| AgentConfig::of_kind(kind, &config.mail.domains)).collect();
-    }
-    if let Some(data) = &global.data {
-        config.server.data.clone_from(data);
-    }
+    let load = Load { file: file.clone(), names, data: global.data.clone() };
+    let config = load.config()?;
     let desk = Desk::new(config, kinds);
     match command {
-        Command::Serve(serve) => serve.run(desk.config, desk.kinds).await,
+        Command::Serve(serve) => serve.run(desk.config, desk.kinds, load).await,
         Command::Check(check) => check.run(&desk, file.as_deref(), output).await,
         Command::Email(email) => email.run(&desk, output).await,
         Command::Inbox(inbox) => inbox.run(&desk, output).await,
@@ -206,9 +202,35 @@ async fn dispatch(
         Command::Tokens(tokens) => tokens.run(&desk, output).await,
         Command::Mcp(mcp) => mcp.run(&desk).await,
         Command::Keys(keys) => keys.run(&desk, output).await,
+        Command::Reload(reload) => reload.run(&desk, output).await,
         Command::Backup(backup) => backup.run(&desk, output).await,
         Command::Export(export) => export.run(&desk, output).await,
         Command::Bench(bench) => bench.run(output).await,
+    }
+}
+
+/// How the configuration is read, now and whenever it changes.
+struct Load {
+    file: Option<PathBuf>,
+    /// Kinds of agent the program brings along.
+    names: Vec<String>,
+    /// From the command line.
+    data: Option<PathBuf>,
+}
+
+impl Load {
+    fn config(&self) -> Result<Config, ConfigErrors> {
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        let mut config = Config::load_with(self.file.as_deref(), &names)?;
+        if self.file.is_none() && !names.is_empty() {
+            // A program with agents of its own needs no config file to try them.
+            config.agents =
+                names.iter().map(|kind| AgentConfig::of_kind(kind, &config.mail.domains)).collect();
+        }
+        if let Some(data) = &self.data {
+            config.server.data.clone_from(data);
+        }
+        Ok(config)
     }
 }
 

@@ -3,12 +3,12 @@
 use std::io::IsTerminal;
 
 use clap::Args;
-use frontdesk_router::Frontdesk;
 use frontdesk_router::config::{Config, LogFormat, reachable};
+use frontdesk_router::{Frontdesk, Source};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::{Failure, Kinds};
+use super::{Failure, Kinds, Load};
 
 /// Run the server
 #[derive(Debug, Default, Args)]
@@ -20,8 +20,13 @@ pub struct Serve {
 }
 
 impl Serve {
-    pub(super) async fn run(self, mut config: Config, kinds: Kinds) -> Result<(), Failure> {
-        if let Some(model) = self.model {
+    pub(super) async fn run(
+        self,
+        mut config: Config,
+        kinds: Kinds,
+        load: Load,
+    ) -> Result<(), Failure> {
+        if let Some(model) = self.model.clone() {
             // Before anything starts: what is wrong with a name or a key has a fix of one line.
             let opened = config.models.open(std::slice::from_ref(&model));
             opened.map_err(|error| Failure::Usage(format!("--model {model}: {error}")))?;
@@ -32,11 +37,27 @@ impl Serve {
         // Before mail can come in, so that a stop is in order from the first mail on.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let running = Frontdesk::new(config).kinds(kinds).serve().await.map_err(failed)?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut frontdesk = Frontdesk::new(config).kinds(kinds);
+        if let Some(file) = load.file.clone() {
+            let model = self.model;
+            frontdesk = frontdesk.source(Source::new(file, move || {
+                let mut config = load.config()?;
+                if let Some(model) = &model {
+                    config.use_model(model.clone());
+                }
+                Ok(config)
+            }));
+        }
+        let running = frontdesk.serve().await.map_err(failed)?;
         greet(&running);
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                // What came of it is in the log.
+                _ = hangup.recv() => drop(running.desk.reload("SIGHUP").await),
+            }
         }
         tracing::info!("stopping: what is under way is finished first");
         // A second signal means now. What was accepted is on the disk either way.

@@ -7,12 +7,13 @@ use super::client::Call;
 use super::output::{Column, Output, show};
 use super::{Desk, Failure};
 
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [Column; 8] = [
     ("ID", "id"),
     ("NAME", "name"),
     ("ROLE", "role"),
     ("AGENTS", "agents"),
     ("EMAIL", "email"),
+    ("REVIEW MAIL", "review_mail"),
     ("PASSWORD", "has_password"),
     ("BROWSERS", "sessions"),
 ];
@@ -41,6 +42,17 @@ pub enum Users {
         /// Their address
         #[arg(long)]
         email: Option<String>,
+    },
+    /// Change a user's address, or whether they are told by mail of what waits for them
+    Update {
+        /// By name or id
+        name: String,
+        /// Their address
+        #[arg(long)]
+        email: Option<String>,
+        /// Whether they are told by mail of what waits for them, and may decide by answering
+        #[arg(long, value_name = "true|false")]
+        review_mail: Option<bool>,
     },
     /// Remove users and sign them out
     Delete {
@@ -88,6 +100,18 @@ impl Users {
                     json!({ "name": name, "role": role.word(), "agents": agents, "email": email });
                 let answer = desk.ask(Call::post(&["users"]).body(body)).await?;
                 invite(&answer, output)?;
+            }
+            Self::Update { name, email, review_mail } => {
+                let id = show(&find(desk, Some(&name)).await?["id"]);
+                let mut body = json!({});
+                if let Some(email) = email {
+                    body["email"] = json!(email);
+                }
+                if let Some(review_mail) = review_mail {
+                    body["review_mail"] = json!(review_mail);
+                }
+                let user = desk.ask(Call::patch(&["users", &id]).body(body)).await?;
+                output.done(&user, &format!("Changed {}.", show(&user["name"])))?;
             }
             Self::Delete { names } => {
                 for name in names {

@@ -20,7 +20,8 @@ use tokio_tungstenite::{
 /// Samples in a frame of the microphone: 20 ms.
 const FRAME: usize = LISTEN_RATE as usize / 50;
 
-const ALL: [&str; 6] = ["frames-20ms", "playback", "resume", "ping", "pace", "notice"];
+const ALL: [&str; 7] =
+    ["frames-20ms", "playback", "resume", "ping", "pace", "notice", "resume-text"];
 
 /// One client.
 pub struct Caller {

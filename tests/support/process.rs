@@ -29,6 +29,12 @@ impl Process {
         self.0.kill().await.unwrap();
     }
 
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        let id = rustix::process::Pid::from_raw(self.id().cast_signed()).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::HUP).unwrap();
+    }
+
     /// SIGTERM, and waits for the end.
     pub async fn terminate(&mut self) -> std::process::ExitStatus {
         let id = rustix::process::Pid::from_raw(self.id().cast_signed()).unwrap();
@@ -105,6 +111,12 @@ impl Server {
             } else if let Some(url) = line.trim().strip_prefix("health ") {
                 let address = url.trim().trim_start_matches("http://").trim_end_matches("/healthz");
                 break (smtp.unwrap(), address.parse().unwrap());
+            }
+        };
+        let http = loop {
+            let line = output.next_line().await.unwrap().expect("it says where HTTP is served");
+            if let Some(address) = line.trim().strip_prefix("health   http://") {
+                break address.trim_end_matches("/healthz").parse().unwrap();
             }
         };
         let start_time = began.elapsed();

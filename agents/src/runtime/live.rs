@@ -120,7 +120,7 @@ impl Live {
     /// The hooks of an agent; none if it is not configured.
     pub fn hooks(&self, agent: AgentId) -> Option<Hooks> {
         let registered = self.0.registry.get(agent)?;
-        Some(Hooks { name: registered.name.clone(), agent: registered.agent.clone() })
+        Some(Hooks { name: registered.name, agent: registered.agent })
     }
 
     /// Turns new events away and waits for the commits under way.
@@ -210,7 +210,7 @@ impl Live {
             tracing::error!(agent = %registered.name, "this agent has no model to answer with");
             return Reply::silent();
         };
-        let name = registered.name.clone();
+        let name = registered.name;
         Talk { store: self.0.store.clone(), mind, agent, name, turn: turn.clone() }.reply()
     }
 
@@ -282,7 +282,7 @@ impl Inner {
         let Some(Registered { name, agent }) = self.registry.get(id) else {
             return Err("this agent is no longer configured".into());
         };
-        let run = || agent.handle_live(name, snapshot, event, history, now);
+        let run = || agent.handle_live(&name, snapshot, event, history, now);
         let ran = std::panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
             Err(format!("the handler panicked: {}", words_of(&*panic)).into())
         });

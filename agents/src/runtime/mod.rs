@@ -28,7 +28,12 @@ use crate::{
     retry::RetryPolicy,
     store::{Result, Store},
 };
-use std::{collections::HashMap, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    num::NonZeroUsize,
+    sync::{Arc, RwLock},
+    time::Duration,
+};
 use tokio::{sync::watch, task::JoinHandle};
 
 /// How the runtime behaves.
@@ -54,9 +59,10 @@ impl Default for RuntimeConfig {
     }
 }
 
-/// The agents by id.
+/// The agents by id. Clones are the same registry: what replaces its agents replaces them everywhere, and what
+/// is under way goes on with those it began with.
 #[derive(Clone, Default)]
-pub struct Registry(HashMap<AgentId, Registered>);
+pub struct Registry(Arc<RwLock<HashMap<AgentId, Registered>>>);
 
 #[derive(Clone)]
 pub(crate) struct Registered {
@@ -78,11 +84,18 @@ impl BoxedAgent {
 impl Registry {
     /// Adds an agent.
     pub fn add(&mut self, id: AgentId, name: &str, agent: BoxedAgent) {
-        self.0.insert(id, Registered { name: name.into(), agent: agent.0 });
+        let mut agents = self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        agents.insert(id, Registered { name: name.into(), agent: agent.0 });
     }
 
-    pub(crate) fn get(&self, id: AgentId) -> Option<&Registered> {
-        self.0.get(&id)
+    /// Has the agents of another registry take the place of those here.
+    pub fn replace(&self, other: &Registry) {
+        let others = other.0.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+        *self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = others;
+    }
+
+    pub(crate) fn get(&self, id: AgentId) -> Option<Registered> {
+        self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner()).get(&id).cloned()
     }
 
     /// Asks an agent whether it wants a mail. Most do not screen, and then this costs a look-up; one that does

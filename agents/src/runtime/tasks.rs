@@ -32,7 +32,8 @@ pub enum CallEffect {
 }
 
 impl CallEffect {
-    fn as_str(self) -> &'static str {
+    /// The word stored for it.
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Reversible => "reversible",

@@ -5,8 +5,8 @@
 //! half of a handler's intent ever takes effect.
 
 use super::{
-    AgentRules, Result, Rules, StoreError, Tx, Wake, accept, blobs, budgets, calls, handle, memory,
-    notice, outbox, turns,
+    AgentRules, Result, Rules, StoreError, Tx, Wake, accept, asking, blobs, budgets, calls, handle,
+    memory, notice, outbox, turns,
 };
 use crate::{
     AgentId, ConversationId, InstanceId, MessageId, Reference, TaskId,
@@ -473,13 +473,75 @@ fn post(
     match decision {
         Decision::Allow => outbox::release(tx, message, automatic)?,
         Decision::Hold(_) => {
-            accept::ask_for_review(tx, letter.conversation, message, "draft", &why)?;
+            accept::ask_for_review(tx, rules, letter.conversation, message, "draft", &why)?;
         }
         Decision::Deny(_) => {
             metrics::counter!("gate_denied_total").increment(1);
         }
     }
     Ok(message)
+}
+
+/// A mail that asks one of the installation's own people to decide, or answers what they said to it.
+pub(super) struct Question<'a> {
+    pub agent: AgentId,
+    pub conversation: ConversationId,
+    pub to: &'a str,
+    pub draft: &'a Draft,
+    /// The question that an answer to this one belongs to; none where this is the question.
+    pub decides: Option<Reference>,
+    /// The mail it answers, with its Message-ID.
+    pub answers: Option<(MessageId, Option<String>)>,
+    /// The files of this message go along.
+    pub files_of: Option<MessageId>,
+}
+
+/// Mails a question. It goes to a person of this installation and to nobody else, on the installation's own
+/// account: agents have no say in it, so there is nothing for the gate to decide.
+pub(super) fn ask(tx: &mut Tx<'_>, rules: &Rules, question: &Question<'_>) -> Result<Reference> {
+    let from = &rules_of(rules, question.agent)?.address;
+    let instance = accept::instance_of(tx, question.conversation)?;
+    let (answers, in_reply_to) = match &question.answers {
+        Some((answers, id)) => (Some(*answers), id.clone()),
+        None => (None, None),
+    };
+    let message = MessageId(tx.insert(
+        "INSERT INTO messages (conversation_id, instance_id, parent_id, channel, role, author, text,
+                               status, created_at)
+         VALUES (?1, ?2, ?3, 'mail', 'note', ?4, ?5, 'admitted', ?6)",
+        (question.conversation, instance, answers, from, &question.draft.text, tx.now),
+    )?);
+    if let Some(files_of) = question.files_of {
+        asking::copy_files(tx, files_of, message)?;
+    }
+    let reference = Reference::random().map_err(StoreError::io("the system's random generator"))?;
+    let references: Vec<&String> = in_reply_to.iter().collect();
+    tx.run(
+        "INSERT INTO outbox (agent_id, conversation_id, message_id, answers, reference, state,
+                             from_address, to_list, cc_list, subject, in_reply_to, refs, decides,
+                             automatic, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'held', ?6, ?7, '[]', ?8, ?9, ?10, ?11, 1, ?12)",
+        rusqlite::params![
+            question.agent,
+            question.conversation,
+            message,
+            answers,
+            reference,
+            from,
+            serde_json::to_string(&[question.to])?,
+            question.draft.subject,
+            in_reply_to,
+            serde_json::to_string(&references)?,
+            question.decides.unwrap_or(reference),
+            tx.now,
+        ],
+    )?;
+    tx.run(
+        "UPDATE conversations SET last_message_at = ?2 WHERE id = ?1",
+        (question.conversation, tx.now),
+    )?;
+    outbox::release_to_staff(tx, message)?;
+    Ok(reference)
 }
 
 /// Asks the gate about a draft that a person releases: they stand above the budgets, not above the rules
@@ -528,11 +590,13 @@ fn recipients(
                 .is_some();
             // Only where it makes a difference.
             let known = !member && !send.allowed_domains.is_empty() && is_known(tx, address)?;
+            let beyond = send.beyond(address, known);
             Ok(Recipient {
                 address: address.clone(),
                 member,
                 own: (rules.is_own)(address),
-                beyond: send.beyond(address, known),
+                beyond,
+                rule: send.of(beyond),
             })
         })
         .collect()

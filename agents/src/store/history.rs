@@ -283,7 +283,7 @@ impl Store {
                 .optional()?
                 .ok_or_else(|| StoreError::NotFound(format!("there is no conversation {id}")))?;
             summary.people = people(conn, id)?;
-            Ok((summary, timeline(conn, id)?))
+            Ok((summary, timeline(conn, id, MessageId(i64::MAX), ALL)?))
         })
         .await
     }
@@ -538,9 +538,15 @@ pub(super) fn list(row: &Row<'_>, index: usize) -> Result<Vec<String>> {
     Ok(serde_json::from_str(row.get_ref(index)?.as_str().unwrap_or("[]"))?)
 }
 
+/// As many as there are.
+pub(super) const ALL: usize = usize::MAX >> 1;
+
+/// The newest entries before one, oldest first.
 pub(super) fn timeline(
     conn: &Connection,
     conversation: ConversationId,
+    before: MessageId,
+    limit: usize,
 ) -> Result<Vec<ConversationEntry>> {
     let mut query = conn.prepare_cached(
         "SELECT m.id, m.parent_id, m.channel, m.role, m.author, m.text, m.status, m.status_why,
@@ -555,9 +561,9 @@ pub(super) fn timeline(
          LEFT JOIN outbox o ON o.message_id = m.id
          LEFT JOIN spoken s ON s.message_id = m.id
          LEFT JOIN calls k ON k.end_message_id = m.id
-         WHERE m.conversation_id = ?1 ORDER BY m.id",
+         WHERE m.conversation_id = ?1 AND m.id < ?2 ORDER BY m.id DESC LIMIT ?3",
     )?;
-    let mut rows = query.query((conversation,))?;
+    let mut rows = query.query((conversation, before, limit))?;
     let mut entries = Vec::new();
     while let Some(row) = rows.next()? {
         let id: MessageId = row.get(0)?;
@@ -625,6 +631,7 @@ pub(super) fn timeline(
             call: ended.map(|call| calls::summary_of(conn, call)).transpose()?,
         });
     }
+    entries.reverse();
     Ok(entries)
 }
 

@@ -251,13 +251,24 @@ impl Store {
         sight: Sight,
         id: ConversationId,
     ) -> Result<(Listed, Vec<ConversationEntry>)> {
+        self.look_into_conversation(sight, id, MessageId(i64::MAX), history::ALL).await
+    }
+
+    /// The same with only so many of its newest entries before one, oldest first.
+    pub async fn look_into_conversation(
+        &self,
+        sight: Sight,
+        id: ConversationId,
+        before: MessageId,
+        limit: usize,
+    ) -> Result<(Listed, Vec<ConversationEntry>)> {
         self.read_async(move |conn| {
             let found = conn
                 .prepare_cached(&format!("{} WHERE c.id = ?2 AND {IN_SIGHT}", history::SUMMARY))?
                 .query_row((&sight, id), history::summary)
                 .optional()?
                 .ok_or_else(|| StoreError::NotFound(format!("there is no conversation {id}")))?;
-            Ok((listed(conn, found)?, history::timeline(conn, id)?))
+            Ok((listed(conn, found)?, history::timeline(conn, id, before, limit)?))
         })
         .await
     }

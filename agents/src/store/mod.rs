@@ -9,7 +9,7 @@
 //! - `handle`, `effects` and `notice`: a handler's run is committed;
 //! - `outbox`: what leaves, and what became of it;
 //! - `calls`: calls and chats are opened, what is said in them is kept, and they end;
-//! - `review`: what people decide;
+//! - `review` and `asking`: what people decide, and how they are asked by mail;
 //! - `work`: schedules and tasks;
 //! - `turns`, `view` and `memory`: turns of a model, what they may see, and what they remember;
 //! - `history`, `lists` and `search`: reading;
@@ -21,6 +21,7 @@
 //! - `blobs`, `migrate`, `index`, `housekeeping`, `backup`: the machinery.
 
 mod accept;
+mod asking;
 mod backup;
 mod blobs;
 mod calls;
@@ -84,7 +85,7 @@ pub use work::{IntentState, ScheduleRow, TaskRow, TaskRun, TaskState};
 use crate::{
     AgentId, Clock,
     admission::InstancePolicy,
-    gate::{Approval, Budgets},
+    gate::{Approval, Budgets, ByReply},
     live::Directive,
 };
 pub(crate) use calls::{Place, Seen};
@@ -173,6 +174,8 @@ pub struct Rules {
     /// Whether an address (lower case) is one of ours, aliases and tagged forms included.
     pub is_own: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     pub limits: Limits,
+    /// What people may approve by answering a mail.
+    pub by_reply: ByReply,
     /// The global stop switch.
     pub stopped: bool,
 }
@@ -224,6 +227,7 @@ impl Default for Rules {
             agents: HashMap::new(),
             is_own: Arc::new(|_| false),
             limits: Limits::default(),
+            by_reply: ByReply::default(),
             stopped: false,
         }
     }

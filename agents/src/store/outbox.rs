@@ -42,6 +42,8 @@ pub struct OutgoingMail {
     pub references: Vec<String>,
     /// Whether it answers a mail, as against starting a conversation.
     pub is_reply: bool,
+    /// An answer to it decides about something: what the address to answer to carries instead.
+    pub decides: Option<Reference>,
     /// Whether it leaves without a person having read it.
     pub automatic: bool,
     pub released_at: Timestamp,
@@ -111,6 +113,26 @@ pub(super) fn release(tx: &mut Tx<'_>, message: MessageId, automatic: bool) -> R
     Ok(())
 }
 
+/// Releases a mail to one of the installation's own people: they become no member of its conversation, and it
+/// counts against no agent's budget.
+pub(super) fn release_to_staff(tx: &mut Tx<'_>, message: MessageId) -> Result<()> {
+    let (outbox, to): (OutboxId, String) = tx.row(
+        "UPDATE outbox SET state = 'released', released_at = ?2 WHERE message_id = ?1
+         RETURNING id, to_list",
+        (message, tx.now),
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    for recipient in serde_json::from_str::<Vec<String>>(&to)? {
+        tx.run(
+            "INSERT INTO deliveries (outbox_id, recipient, state, next_at)
+             VALUES (?1, ?2, 'queued', ?3)",
+            (outbox, recipient, tx.now),
+        )?;
+    }
+    tx.wake(Wake::Outbox);
+    Ok(())
+}
+
 /// A mail that was just released leaves at a time and not before. That is its date. One that is held keeps
 /// the time for whoever releases it.
 pub(super) fn put_off(tx: &Tx<'_>, message: MessageId, at: Timestamp) -> Result<()> {
@@ -162,7 +184,8 @@ impl Store {
                 "UPDATE messages SET status = 'held', status_why = ?2 WHERE id = ?1",
                 (message, &why),
             )?;
-            accept::ask_for_review(tx, conversation, message, "draft", &why)?;
+            // Whoever took it back knows, so nobody is told by mail.
+            accept::put_before_people(tx, conversation, message, "draft", &why)?;
             tx.audit(&by, "outbox.recall", &outbox.to_string(), "")?;
             Ok(message)
         })
@@ -373,7 +396,7 @@ fn load(tx: &Tx<'_>, outbox: OutboxId) -> Result<OutgoingMail> {
         .prepare_cached(
             "SELECT o.id, o.agent_id, o.conversation_id, o.reference, o.from_address,
                     o.to_list, o.cc_list, o.subject, m.text, o.html, o.in_reply_to, o.refs,
-                    o.answers IS NOT NULL, o.automatic, o.released_at, o.rendered, o.message_id
+                    o.answers IS NOT NULL, o.automatic, o.released_at, o.rendered, o.message_id, o.decides
              FROM outbox o JOIN messages m ON m.id = o.message_id
              WHERE o.id = ?1",
         )?
@@ -396,6 +419,7 @@ fn load(tx: &Tx<'_>, outbox: OutboxId) -> Result<OutgoingMail> {
                 in_reply_to: row.get(10)?,
                 references: Vec::new(),
                 is_reply: row.get(12)?,
+                decides: row.get(17)?,
                 automatic: row.get(13)?,
                 released_at: timestamp(row.get(14)?),
                 rendered: row.get(15)?,

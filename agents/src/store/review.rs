@@ -62,34 +62,7 @@ impl Store {
     ) -> Result<Reviewed> {
         let rules = self.rules();
         self.write(Lane::Turn, move |tx| {
-            let (kind, conversation, message) = claim(tx, approval, &by, "approved", &reason)?;
-            if kind == "draft" {
-                effects::check_release(tx, &rules, message, &by)?;
-                if let Some(text) = &edited_text {
-                    tx.run("UPDATE messages SET text = ?2 WHERE id = ?1", (message, text))?;
-                    tx.run("UPDATE outbox SET html = NULL WHERE message_id = ?1", (message,))?;
-                    housekeeping::index_again(tx, message)?;
-                }
-                tell_agent(tx, &rules, conversation, message, true, "")?;
-                // What whoever wrote it wished holds unless the reviewer says otherwise.
-                let wished = outbox::wished(tx, message)?;
-                outbox::release(tx, message, false)?;
-                if let Some(at) = at.or(wished) {
-                    outbox::put_off(tx, message, at)?;
-                }
-            } else if kind == "tool" {
-                let arguments = edited_text.clone();
-                turns::decided(tx, approval, &by, turns::Verdict::Approved { arguments })?;
-                tx.run(
-                    "UPDATE messages SET status = 'admitted', status_why = '' WHERE id = ?1",
-                    (message,),
-                )?;
-            } else {
-                admit(tx, &rules, message, &by, "staff", Trust::Known)?;
-            }
-            tx.audit(&by, "review.approve", &approval.to_string(), &kind)?;
-            reopen(tx, conversation)?;
-            Ok(Reviewed { approval, conversation, message, kind, approved: true })
+            self::approve(tx, &rules, approval, &by, edited_text.as_deref(), &reason, at)
         })
         .await
     }
@@ -102,28 +75,7 @@ impl Store {
         reason: String,
     ) -> Result<Reviewed> {
         let rules = self.rules();
-        self.write(Lane::Turn, move |tx| {
-            let (kind, conversation, message) = claim(tx, approval, &by, "rejected", &reason)?;
-            tx.run(
-                "UPDATE messages SET status = 'rejected', status_why = ?2 WHERE id = ?1",
-                (message, &reason),
-            )?;
-            if kind == "draft" {
-                tx.run(
-                    "UPDATE outbox SET state = 'cancelled', why = ?2 WHERE message_id = ?1",
-                    (message, format!("rejected by {by}: {reason}")),
-                )?;
-                tell_agent(tx, &rules, conversation, message, false, &reason)?;
-            }
-            if kind == "tool" {
-                let reason = reason.clone();
-                turns::decided(tx, approval, &by, turns::Verdict::Rejected { reason })?;
-            }
-            tx.audit(&by, "review.reject", &approval.to_string(), &reason)?;
-            reopen(tx, conversation)?;
-            Ok(Reviewed { approval, conversation, message, kind, approved: false })
-        })
-        .await
+        self.write(Lane::Turn, move |tx| self::reject(tx, &rules, approval, &by, &reason)).await
     }
 
     /// Takes a conversation that an agent filed for review out of the queue: a person has seen it. What
@@ -176,6 +128,75 @@ impl Store {
         let rules = self.rules();
         self.write(Lane::Turn, move |tx| post(tx, &rules, actor.clone(), &compose, at)).await
     }
+}
+
+/// Approves, as [`Store::approve_at`] says.
+pub(super) fn approve(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    approval: ApprovalId,
+    by: &str,
+    edited_text: Option<&str>,
+    reason: &str,
+    at: Option<Timestamp>,
+) -> Result<Reviewed> {
+    let (kind, conversation, message) = claim(tx, approval, by, "approved", reason)?;
+    if kind == "draft" {
+        effects::check_release(tx, rules, message, by)?;
+        if let Some(text) = edited_text {
+            tx.run("UPDATE messages SET text = ?2 WHERE id = ?1", (message, text))?;
+            tx.run("UPDATE outbox SET html = NULL WHERE message_id = ?1", (message,))?;
+            housekeeping::index_again(tx, message)?;
+        }
+        tell_agent(tx, rules, conversation, message, true, "")?;
+        // What whoever wrote it wished holds unless the reviewer says otherwise.
+        let wished = outbox::wished(tx, message)?;
+        outbox::release(tx, message, false)?;
+        if let Some(at) = at.or(wished) {
+            outbox::put_off(tx, message, at)?;
+        }
+    } else if kind == "tool" {
+        let arguments = edited_text.map(str::to_owned);
+        turns::decided(tx, approval, by, turns::Verdict::Approved { arguments })?;
+        tx.run(
+            "UPDATE messages SET status = 'admitted', status_why = '' WHERE id = ?1",
+            (message,),
+        )?;
+    } else {
+        admit(tx, rules, message, by, "staff", Trust::Known)?;
+    }
+    tx.audit(by, "review.approve", &approval.to_string(), &kind)?;
+    reopen(tx, conversation)?;
+    Ok(Reviewed { approval, conversation, message, kind, approved: true })
+}
+
+/// Rejects, as [`Store::reject`] says.
+pub(super) fn reject(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    approval: ApprovalId,
+    by: &str,
+    reason: &str,
+) -> Result<Reviewed> {
+    let (kind, conversation, message) = claim(tx, approval, by, "rejected", reason)?;
+    tx.run(
+        "UPDATE messages SET status = 'rejected', status_why = ?2 WHERE id = ?1",
+        (message, reason),
+    )?;
+    if kind == "draft" {
+        tx.run(
+            "UPDATE outbox SET state = 'cancelled', why = ?2 WHERE message_id = ?1",
+            (message, format!("rejected by {by}: {reason}")),
+        )?;
+        tell_agent(tx, rules, conversation, message, false, reason)?;
+    }
+    if kind == "tool" {
+        let reason = reason.to_owned();
+        turns::decided(tx, approval, by, turns::Verdict::Rejected { reason })?;
+    }
+    tx.audit(by, "review.reject", &approval.to_string(), reason)?;
+    reopen(tx, conversation)?;
+    Ok(Reviewed { approval, conversation, message, kind, approved: false })
 }
 
 /// What a person or program wrote, to leave now or at a time.
@@ -278,21 +299,27 @@ fn claim(
     if let Some(claimed) = claimed {
         return Ok(claimed);
     }
-    let decided: Option<(String, String)> =
-        tx.find("SELECT state, decided_by FROM approvals WHERE id = ?1", (approval,), |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
-    Err(match decided {
+    Err(match standing(tx, approval)? {
         None => StoreError::NotFound(format!("there is no review {approval}")),
-        Some((state, _)) if state == "pending" => {
-            StoreError::Conflict(format!("review {approval} expired: nobody decided in time"))
+        Some(standing) => StoreError::Conflict(standing),
+    })
+}
+
+/// Why nobody can decide about this any more, in words; nothing where somebody can, or where it never was.
+pub(super) fn standing(tx: &Tx<'_>, approval: ApprovalId) -> Result<Option<String>> {
+    let found: Option<(String, String, bool)> = tx.find(
+        "SELECT state, decided_by, coalesce(expires_at > ?2, 1) FROM approvals WHERE id = ?1",
+        (approval, tx.now),
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )?;
+    Ok(match found {
+        None => None,
+        Some((state, _, true)) if state == "pending" => None,
+        Some((state, _, false)) if state == "pending" => {
+            Some(format!("review {approval} expired: nobody decided in time"))
         }
-        Some((state, by)) if by.is_empty() => {
-            StoreError::Conflict(format!("review {approval} is {state}"))
-        }
-        Some((state, by)) => {
-            StoreError::Conflict(format!("review {approval} was already {state} by {by}"))
-        }
+        Some((state, by, _)) if by.is_empty() => Some(format!("review {approval} is {state}")),
+        Some((state, by, _)) => Some(format!("review {approval} was already {state} by {by}")),
     })
 }
 

@@ -21,6 +21,8 @@ pub struct User {
     pub sight: Sight,
     /// Whether they have signed in by a link and chosen a password.
     pub has_password: bool,
+    /// Whether they are told by mail of what waits for them.
+    pub review_mail: bool,
     /// Browsers they are signed in with.
     pub sessions: u32,
     pub created_at: Timestamp,
@@ -32,6 +34,7 @@ pub struct UserChange {
     pub email: Option<Option<String>>,
     pub role: Option<UserRole>,
     pub sight: Option<Sight>,
+    pub review_mail: Option<bool>,
 }
 
 /// A link that signs a user in once.
@@ -51,7 +54,7 @@ pub struct Session {
 }
 
 const USER: &str = "u.id, u.name, u.email, u.role, u.all_agents, u.password <> '',
-    (SELECT count(*) FROM web_sessions s WHERE s.user_id = u.id), u.created_at";
+    (SELECT count(*) FROM web_sessions s WHERE s.user_id = u.id), u.created_at, u.review_mail";
 
 impl Store {
     /// The first owner with a link, unless there are users already.
@@ -144,6 +147,13 @@ impl Store {
                 keep_an_owner(tx, id)?;
             }
             let email = change.email.clone().unwrap_or(user.email);
+            let review_mail = change.review_mail.unwrap_or(user.review_mail);
+            if review_mail && email.is_none() {
+                return Err(StoreError::Conflict(format!(
+                    "user {:?} has no address that reviews could be mailed to: set `email` as well",
+                    user.name
+                )));
+            }
             if let Some(email) = &email {
                 let other = tx.find(
                     "SELECT name FROM users WHERE email = ?1 AND id <> ?2",
@@ -155,8 +165,8 @@ impl Store {
                 }
             }
             tx.run(
-                "UPDATE users SET role = ?2, email = ?3, all_agents = ?4 WHERE id = ?1",
-                (id, role.as_str(), email, sight == Sight::All),
+                "UPDATE users SET role = ?2, email = ?3, all_agents = ?4, review_mail = ?5 WHERE id = ?1",
+                (id, role.as_str(), email, sight == Sight::All, review_mail),
             )?;
             set_agents(tx, id, &sight)?;
             tx.audit(&by, "user.update", &user.name, role.as_str())?;
@@ -432,5 +442,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<User> {
         has_password: row.get(5)?,
         sessions: row.get(6)?,
         created_at: timestamp(row.get(7)?),
+        review_mail: row.get(8)?,
     })
 }

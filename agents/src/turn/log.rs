@@ -11,6 +11,7 @@ use crate::{
     gate::SendRules,
     mail::Trust,
     store::{Appended, Store, StoreError},
+    tool::CallEffect,
 };
 use jiff::Timestamp;
 use std::{future::Future, pin::Pin};
@@ -90,6 +91,7 @@ pub struct Hold {
     pub tool: String,
     /// Exactly what will happen: the arguments in canonical JSON.
     pub arguments: String,
+    pub effect: CallEffect,
     pub why: String,
     /// The foreign text that was before the model.
     pub foreign: Vec<Foreign>,

@@ -7,7 +7,7 @@ use crate::{
 use frontdesk_agents::{
     agent::HandlerError,
     builtin::{Assistant, AssistantOptions},
-    gate::SendRules,
+    gate::{Rule, SendRules},
     mail::ArrivalAttachment,
     store::AgentRules,
     tool::{Attachments, Tools, builtin},
@@ -82,7 +82,11 @@ async fn a_reply_by_tool_is_the_only_one_and_strangers_in_copy_hold_it() {
 
 #[tokio::test]
 async fn mail_outside_of_the_conversation_follows_the_rules_for_it() {
-    let send = || SendRules { allowed_domains: vec!["supplier.test".into()], new_contacts: true };
+    let send = || SendRules {
+        allowed_domains: vec!["supplier.test".into()],
+        new_contacts: Rule::Allow,
+        ..SendRules::default()
+    };
     let mail =
         |to: &str| vec![("send", json!({ "to": [to], "subject": "Order", "text": "Ten lamps." }))];
     for (to, rules, state) in [
@@ -90,7 +94,7 @@ async fn mail_outside_of_the_conversation_follows_the_rules_for_it() {
         ("Orders@Supplier.TEST", send(), "queued"),
         ("orders@other.test", send(), "held"),
         ("orders@supplier.test", SendRules::default(), "held"),
-        ("orders@supplier.test", SendRules { new_contacts: false, ..send() }, "held"),
+        ("orders@supplier.test", SendRules { new_contacts: Rule::Hold, ..send() }, "held"),
     ] {
         let mut office = office(mail(to), rules, unreviewed).await;
         let (_, conversation) = office.mail("ann@a.test", "Order ten.").await;
@@ -118,7 +122,11 @@ async fn a_forward_shows_whose_words_they_are() {
         "forward",
         json!({ "message": 1, "to": ["boss@supplier.test"], "text": "Please see." }),
     )];
-    let send = SendRules { allowed_domains: vec!["supplier.test".into()], new_contacts: true };
+    let send = SendRules {
+        allowed_domains: vec!["supplier.test".into()],
+        new_contacts: Rule::Allow,
+        ..SendRules::default()
+    };
     let mut office = office(calls, send, unreviewed).await;
     let (_, conversation) = office.mail("ann@a.test", "I want to complain.").await;
     office.rest(conversation).await;

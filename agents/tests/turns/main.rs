@@ -6,11 +6,13 @@
 #[allow(dead_code, reason = "shared with the other binary, which uses more of it")]
 mod desk;
 
+mod asked;
 mod builtin;
 mod calls;
 mod cuts;
 mod heard;
 mod history;
+mod hours;
 mod puppet;
 mod safety;
 mod slice;

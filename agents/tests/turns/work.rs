@@ -12,6 +12,7 @@ use frontdesk_agents::{
     gate::Approval,
     mail::AddressRoute,
     model::Model,
+    store::Sight,
     tool::{CallEffect, ToolContext, Tools, builtin},
     turn::{
         AgentAnswer, CallEnd, CallId, Cause, Exchange, MemoryLog, StepLog, TurnRequest, TurnSink,
@@ -423,5 +424,20 @@ async fn a_mail_in_others_hands_is_not_before_the_model() {
     })
     .await;
     assert_eq!(office.model.times_asked(), 2);
+    office.desk.stop().await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_turn_is_told_to_those_who_follow() {
+    let model = Puppet::new(|_, _| says("Hello."));
+    let options = AssistantOptions::default();
+    let mut office = Office::with(model, Tools::new(), options, unreviewed).await;
+    office.start().await;
+    let (_, conversation) = office.mail("ann@a.test", "Hello").await;
+    let turn = office.rest(conversation).await;
+    let (changes, _) = office.desk.store.changes(Sight::All, 0, 1_000).await.unwrap();
+    let ends: Vec<_> = changes.iter().filter(|change| change.kind == "turn.finished").collect();
+    assert_eq!(ends.len(), 1, "{changes:?}");
+    assert_eq!((ends[0].subject, ends[0].conversation), (turn.id.0, Some(conversation)));
     office.desk.stop().await;
 }

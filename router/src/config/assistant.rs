@@ -2,18 +2,24 @@
 
 use super::error::At;
 use super::models::{self, ModelsConfig, micros};
+use super::names;
 use super::read::Surroundings;
 use super::settings::ASSISTANT;
 use super::suggest::nearest;
 use super::walk::Section;
-use frontdesk_agents::{builtin::WorkingHours, gate::Approval, tool};
+use frontdesk_agents::{
+    builtin::WorkingHours,
+    gate::{Approval, Rule, SendRules},
+    tool,
+};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 /// Instructions are read whole, and by the model in every turn.
 const INSTRUCTIONS_MAX: u64 = 64 * 1024;
 
 /// The keys of an `[[agent]]` that are an assistant's alone.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 13] = [
     "instructions",
     "instructions_file",
     "model",
@@ -23,6 +29,10 @@ const KEYS: [&str; 9] = [
     "cost_per_day",
     "turns_per_day",
     "working_hours",
+    "send_domains",
+    "new_contacts",
+    "outside",
+    "answers_unproven",
 ];
 
 /// An assistant's part of `[[agent]]`.
@@ -43,8 +53,14 @@ pub struct AssistantConfig {
     pub cost_per_day: Option<u64>,
     /// Turns it takes in a day.
     pub turns_per_day: Option<u64>,
-    /// When it answers mail. Default: always.
+    /// When it answers. Default: always.
     pub working_hours: Option<WorkingHours>,
+    /// To whom outside of a conversation it may write without a person. Default: to nobody.
+    pub send: SendRules,
+    /// Whether it prepares answers to unproven senders, which wait for a person. Default: no.
+    pub answers_unproven: bool,
+    /// Where a part of its instructions stands, so that a change there is noticed.
+    pub instructions_file: Option<PathBuf>,
 }
 
 pub(super) fn assistant(
@@ -65,8 +81,10 @@ pub(super) fn assistant(
             );
         }
     }
+    let (instructions, instructions_file) = instructions(section, around);
     let config = AssistantConfig {
-        instructions: instructions(section, around),
+        instructions,
+        instructions_file,
         models: models::named(section, "model", models).unwrap_or_default(),
         tools: tools(section),
         tool_approval: tool_approval(section),
@@ -74,6 +92,8 @@ pub(super) fn assistant(
         cost_per_day: cost(section),
         turns_per_day: section.integer("turns_per_day", 1..=u32::MAX, 200).map(u64::from),
         working_hours: working_hours(section),
+        send: send(section),
+        answers_unproven: section.boolean("answers_unproven").is_some_and(|at| at.value),
     };
     if kind == Some(ASSISTANT) && config.models.is_empty() && models.default.is_empty() {
         let named = section.has("model") && !section.is_empty_list("model");
@@ -88,11 +108,16 @@ pub(super) fn assistant(
     config
 }
 
-/// The text of the key, and the text of the file after it.
-fn instructions(section: &Section<'_, '_, '_>, around: &Surroundings<'_>) -> Option<String> {
+/// The text of the key, and the text of the file after it, with where that is.
+fn instructions(
+    section: &Section<'_, '_, '_>,
+    around: &Surroundings<'_>,
+) -> (Option<String>, Option<PathBuf>) {
     let report = section.report();
     let written = section.string("instructions", "\"You answer questions about orders.\"");
-    let file = section.path("instructions_file", "\"support.md\"").and_then(|at| {
+    let file = section.path("instructions_file", "\"support.md\"");
+    let path = file.as_ref().map(|at| around.files.resolve(&at.value));
+    let file = file.and_then(|at| {
         let text = around.files.text(report, "instructions_file", &at, INSTRUCTIONS_MAX)?;
         Some(At::new(text, at.span))
     });
@@ -101,7 +126,7 @@ fn instructions(section: &Section<'_, '_, '_>, around: &Surroundings<'_>) -> Opt
         report.problem(&empty.span, "these instructions are empty. Write some, or leave them out.");
     }
     let texts: Vec<_> = texts.iter().map(|at| at.value.trim()).collect();
-    (!texts.is_empty()).then(|| texts.join("\n\n"))
+    ((!texts.is_empty()).then(|| texts.join("\n\n")), path)
 }
 
 fn known_tools() -> BTreeSet<String> {
@@ -169,6 +194,32 @@ fn cost(section: &Section<'_, '_, '_>) -> Option<u64> {
         section.report().problem(&at.span, why);
     }
     cost
+}
+
+/// To whom outside of a conversation it may write.
+fn send(section: &Section<'_, '_, '_>) -> SendRules {
+    let report = section.report();
+    let rule = |key| {
+        let rules = [("hold", Rule::Hold), ("allow", Rule::Allow), ("deny", Rule::Deny)];
+        section.choice(key, &rules).map(|at| at.value).unwrap_or_default()
+    };
+    let domains = section.strings("send_domains", "[\"supplier.example\"]").unwrap_or_default();
+    let allowed_domains: Vec<_> = domains
+        .into_iter()
+        .filter_map(|at| {
+            names::domain(&at.value)
+                .map_err(|why| report.problem(&at.span, format!("`send_domains`: {why}")))
+                .ok()
+        })
+        .collect();
+    if allowed_domains.is_empty() && section.has("new_contacts") && !section.has("send_domains") {
+        report.problem(
+            &section.value_span("new_contacts"),
+            "`new_contacts` is about addresses in `send_domains`, which is missing. Name the domains, or \
+             use `outside` for everybody.",
+        );
+    }
+    SendRules { allowed_domains, new_contacts: rule("new_contacts"), outside: rule("outside") }
 }
 
 fn working_hours(section: &Section<'_, '_, '_>) -> Option<WorkingHours> {

@@ -5,16 +5,17 @@
 //! - `read` turns sections into settings, `names`, `quantity` and `files` check single values;
 //! - `models` and `assistant` are all of that for language models and who uses them;
 //! - `voice` is all of that for `[voice]` and what an agent's calls need;
-//! - `check` compares values with each other.
+//! - `check` compares values with each other, `changes` one configuration with another.
 //!
 //! What always holds: either a complete [`Config`] or every mistake at once, each with its place,
 //! cause and fix. Secrets come from the environment or from files of their own, never from this
 //! file. No file at all is a valid config, [`Config::default`]. Relative paths start at the folder
 //! of the config file.
 //!
-//! Left out: reloading while running, and anything that needs the network to check.
+//! Left out: anything that needs the network to check.
 
 mod assistant;
+mod changes;
 mod check;
 mod error;
 mod files;
@@ -33,6 +34,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 pub use assistant::AssistantConfig;
+pub use changes::{Difference, as_far_as_live, differences};
 pub use error::{ConfigErrors, Place, Problem};
 pub use frontdesk_voice::engine::EngineName;
 pub use models::ModelsConfig;

@@ -15,7 +15,10 @@ use super::files::{self, Files, SecretKind};
 use super::models::{self, ModelsConfig};
 use super::names;
 use super::network::Network;
-use frontdesk_agents::{admission::InstancePolicy, gate::Approval};
+use frontdesk_agents::{
+    admission::InstancePolicy,
+    gate::{Approval, ByReply},
+};
 
 use super::settings::{
     ASSISTANT, AgentConfig, Config, DICTATION, DnsConfig, HttpConfig, Limits, LogFormat,
@@ -332,6 +335,12 @@ fn mail(section: Section<'_, '_, '_>, places: &mut Places) -> MailConfig {
         .unwrap_or(default.reply_token_days);
     let catch_all = section.string("catch_all", "\"hello\"");
     places.catch_all = catch_all.as_ref().map(|at| at.span.clone());
+    let choices = [
+        ("usual", ByReply::Usual),
+        ("everything", ByReply::Everything),
+        ("nothing", ByReply::Nothing),
+    ];
+    let by_reply = section.choice("approve_by_reply", &choices);
     section.finish(&[]);
     MailConfig {
         domains,
@@ -339,6 +348,7 @@ fn mail(section: Section<'_, '_, '_>, places: &mut Places) -> MailConfig {
         trusted_forwarders,
         reply_token_days,
         catch_all: catch_all.map(|at| at.value.to_ascii_lowercase()),
+        approve_by_reply: by_reply.map_or(default.approve_by_reply, |at| at.value),
     }
 }
 

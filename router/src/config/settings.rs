@@ -6,7 +6,10 @@
 
 use super::voice::{Talk, VoiceConfig};
 use super::{AssistantConfig, ModelsConfig, Network};
-use frontdesk_agents::{admission::InstancePolicy, gate::Approval};
+use frontdesk_agents::{
+    admission::InstancePolicy,
+    gate::{Approval, ByReply},
+};
 use frontdesk_voice::engine::EngineName;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -238,6 +241,8 @@ pub struct MailConfig {
     pub reply_token_days: u16,
     /// The agent that gets mail to unknown addresses. Default: none, they are refused.
     pub catch_all: Option<String>,
+    /// What reviewers may approve by answering the mail that tells them of it. Default: the usual.
+    pub approve_by_reply: ByReply,
 }
 
 impl Default for MailConfig {
@@ -248,6 +253,7 @@ impl Default for MailConfig {
             trusted_forwarders: Vec::new(),
             reply_token_days: 60,
             catch_all: None,
+            approve_by_reply: ByReply::default(),
         }
     }
 }

@@ -43,7 +43,6 @@ pub struct Incoming {
     pub registry: Registry,
     pub authenticator: Authenticator,
     pub hostname: String,
-    pub trusted_forwarders: Vec<String>,
 }
 
 impl Backend for Incoming {
@@ -145,7 +144,7 @@ impl Incoming {
         let ip = peer.addr.ip().to_canonical();
         let helo = peer.helo.name();
         let from = envelope.reverse_path.mailbox().map(ToString::to_string);
-        if self.directory.trusts_loopback && ip.is_loopback() {
+        if self.directory.listed().trusts_loopback && ip.is_loopback() {
             return Authentication::local(ip, helo, from.as_deref(), message, now);
         }
         self.authenticator.authenticate(ip, helo, from.as_deref(), message, now).await
@@ -153,7 +152,7 @@ impl Incoming {
 
     /// What the evidence is worth, and why a person should look, if so.
     fn judge(&self, authentication: &Authentication) -> Result<(Verdict, Option<String>), Reply> {
-        match auth::disposition(authentication, &self.trusted_forwarders) {
+        match auth::disposition(authentication, &self.directory.listed().trusted_forwarders) {
             Disposition::Accept(verdict) => Ok((stored(&verdict), None)),
             Disposition::Quarantine { why } => {
                 Ok((stored(&auth::verdict(authentication)), Some(why)))
@@ -190,7 +189,8 @@ impl Incoming {
         from: &ReversePath,
         to: &ForwardPath,
     ) -> Result<(), Reply> {
-        let Some(known) = self.directory.agents.get(&route.agent) else { return Err(internal()) };
+        let listed = self.directory.listed();
+        let Some(known) = listed.agents.get(&route.agent) else { return Err(internal()) };
         let reverse_path = key_of(from);
         let envelope = Screened {
             reverse_path: &reverse_path,
@@ -215,7 +215,8 @@ impl Incoming {
         let mut refusal = None;
         for (to, resolution) in resolved {
             let Resolution::Agent(route) = resolution else { return Ok(()) };
-            let Some(known) = self.directory.agents.get(&route.agent) else { return Ok(()) };
+            let listed = self.directory.listed();
+            let Some(known) = listed.agents.get(&route.agent) else { return Ok(()) };
             let screened =
                 Screened { reverse_path, recipient: &to.key(), verdict: Some(verdict), from };
             match self.registry.accept(known.id, &screened).await {
@@ -246,7 +247,11 @@ impl Incoming {
                 }
                 _ => Vec::new(),
             };
-            pointing.extend(&target.own_references);
+            // What decides is what was typed, as anybody reads it: a line of it must not pass for a quote
+            // because a draft that was shown says the same.
+            if !matches!(target.route, AddressRoute::Decide(_)) {
+                pointing.extend(&target.own_references);
+            }
             let ours = self.store.sent_texts(pointing, OWN_TEXTS).await.map_err(|e| failed(&e))?;
             let ours: Vec<&str> = ours.iter().map(String::as_str).collect();
             let layers = mail.layers(&ours);
@@ -277,7 +282,8 @@ impl Incoming {
     ) -> Result<Target, Reply> {
         match resolution {
             Resolution::Postmaster { domain } | Resolution::Abuse { domain } => {
-                let domain = if domain.is_empty() { &self.directory.domains[0] } else { &domain };
+                let listed = self.directory.listed();
+                let domain = if domain.is_empty() { &listed.domains[0] } else { &domain };
                 Ok(Target {
                     agent: self.directory.postmaster,
                     answer_from: format!("{}@{domain}", split(to).0),
@@ -286,7 +292,8 @@ impl Incoming {
                 })
             }
             Resolution::Agent(route) => {
-                let known = self.directory.agents.get(&route.agent).ok_or_else(internal)?;
+                let listed = self.directory.listed();
+                let known = listed.agents.get(&route.agent).ok_or_else(internal)?;
                 let name = route.agent.as_str();
                 // Newest first: In-Reply-To names the mail answered, References ends with it.
                 let ids = mail.in_reply_to.iter().chain(mail.references.iter().rev());
@@ -305,6 +312,7 @@ impl Incoming {
                         Meaning::Reply(r) => AddressRoute::Reply(r),
                         Meaning::ExpiredReply(r) => AddressRoute::ExpiredReply(r),
                         Meaning::Bounce(r) => AddressRoute::Bounce(r),
+                        Meaning::Approve(r) => AddressRoute::Decide(r),
                     },
                     own_references,
                 })

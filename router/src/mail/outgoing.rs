@@ -5,7 +5,7 @@
 //! crash made us render twice are the same bytes.
 
 use crate::{
-    directory::Directory,
+    directory::{Directory, Known},
     keys::KeyStore,
     token::{self, Day},
 };
@@ -166,7 +166,8 @@ impl Renderer {
 
     /// Renders and signs a mail. The same row gives the same bytes while the keys are the same.
     pub fn render(&self, store: &Store, mail: &OutgoingMail) -> anyhow::Result<Vec<u8>> {
-        let (agent, domain, display_name) = self.identity(mail)?;
+        let (known, domain) = self.identity(mail)?;
+        let (agent, display_name) = (known.config.name.as_str(), &known.config.display_name);
         let keys = self.directory.keys();
         let reference = mail.reference;
         let expiry = self.directory.expiry(Day::of(mail.released_at));
@@ -174,7 +175,13 @@ impl Renderer {
             name: HeaderText::lossy(display_name),
             address: AddrSpec::parse(&mail.from)?,
         };
-        let reply_to = token::reply_address(&keys, agent, domain, reference, expiry);
+        let reply_to = match mail.decides {
+            Some(question) => {
+                let expiry = Day::of(mail.released_at).plus(token::APPROVE_LIFETIME_DAYS);
+                token::approve_address(&keys, agent, domain, question, expiry)
+            }
+            None => token::reply_address(&keys, agent, domain, reference, expiry),
+        };
         let id = |text: &String| MessageId::new(text).ok();
         let outgoing = Outgoing {
             reply_to: Some(Mailbox {
@@ -214,23 +221,25 @@ impl Renderer {
 
     /// Where bounces of a mail go: an address that names it.
     pub fn reverse_path(&self, mail: &OutgoingMail) -> anyhow::Result<AddrSpec> {
-        let (agent, domain, _) = self.identity(mail)?;
+        let (known, domain) = self.identity(mail)?;
         let expiry = self.directory.expiry(Day::of(mail.released_at));
         let reference = mail.reference;
-        let address =
-            token::bounce_address(&self.directory.keys(), agent, domain, reference, expiry);
+        let address = token::bounce_address(
+            &self.directory.keys(),
+            &known.config.name,
+            domain,
+            reference,
+            expiry,
+        );
         Ok(AddrSpec::parse(&address)?)
     }
 
-    fn identity<'a>(
-        &'a self,
-        mail: &'a OutgoingMail,
-    ) -> anyhow::Result<(&'a str, &'a str, &'a str)> {
+    fn identity<'a>(&self, mail: &'a OutgoingMail) -> anyhow::Result<(Arc<Known>, &'a str)> {
         let known = self.directory.by_id(mail.agent).context(
             "its agent is no longer in the configuration; put it back or cancel the mail",
         )?;
         let (_, domain) = mail.from.rsplit_once('@').context("the sender address has no domain")?;
-        Ok((&known.config.name, domain, &known.config.display_name))
+        Ok((known, domain))
     }
 
     fn attachments(

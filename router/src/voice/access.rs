@@ -23,7 +23,7 @@ use crate::{
 use axum::http::{HeaderMap, header, request::Parts};
 use data_encoding::BASE64URL_NOPAD;
 use frontdesk_agents::store::Who;
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// The cookie that tells visitors apart.
 pub const VISITOR_COOKIE: &str = "fd_visitor";
@@ -88,9 +88,10 @@ impl Refusal {
 }
 
 /// The agent of this name, if anybody may talk to it at all.
-pub fn agent<'d>(desk: &'d Desk, name: &str) -> Option<&'d Known> {
-    let known = desk.directory.agents.values().find(|k| k.config.name.eq_ignore_ascii_case(name));
-    known.filter(|known| known.config.talk != Talk::Off)
+pub fn agent(desk: &Desk, name: &str) -> Option<Arc<Known>> {
+    let listed = desk.directory.listed();
+    let known = listed.agents.values().find(|k| k.config.name.eq_ignore_ascii_case(name));
+    known.filter(|known| known.config.talk != Talk::Off).cloned()
 }
 
 /// Who this is to the agent. `token` is that of a link; `new_visitor` is a name for somebody who brings none.

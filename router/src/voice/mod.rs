@@ -6,7 +6,8 @@
 //! - [`socket`]: one browser's WebSocket;
 //! - [`client`]: a caller without a browser;
 //! - [`pages`]: the talk page, and the page to sign in on the way to it;
-//! - `start`: what it takes to begin a call.
+//! - `start`: what it takes to begin a call;
+//! - `text`: text outside of calls, which outlives a dropped connection.
 //!
 //! [`Calls`] is what they share: the engines, the calls that are open, and the limits on them.
 
@@ -17,6 +18,7 @@ pub mod link;
 mod pages;
 mod socket;
 mod start;
+mod text;
 
 use crate::{desk::Desk, engines::Engines};
 use axum::{Router, routing::any, routing::get};
@@ -55,6 +57,8 @@ pub struct Calls {
     open: Mutex<HashMap<CallId, Open>>,
     /// Calls whose connection dropped, by the token that gets them back.
     parked: Mutex<HashMap<String, Parked>>,
+    /// Text outside of calls, by the token that gets it back.
+    texts: Mutex<HashMap<String, Arc<text::TextSession>>>,
     /// Calls that are being started or are open, by whom.
     taken: Mutex<HashMap<String, u32>>,
     stopping: AtomicBool,
@@ -112,6 +116,7 @@ impl Calls {
             recordings: data.join("tmp").join("recordings"),
             open: Mutex::default(),
             parked: Mutex::default(),
+            texts: Mutex::default(),
             taken: Mutex::default(),
             stopping: AtomicBool::new(false),
         });
@@ -172,6 +177,8 @@ impl Calls {
     /// Ends all calls: callers are told, and what was said is kept.
     pub(crate) async fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
+        // What is being answered is finished, or goes on at the next start.
+        lock(&self.texts).clear();
         let open: Vec<Handle> = lock(&self.open).values().map(|open| open.handle.clone()).collect();
         for handle in &open {
             let farewell =

@@ -35,7 +35,7 @@ pub(super) async fn talk(
     let known = access::agent(&desk, &agent)
         .ok_or_else(|| Problem::not_found(Refusal::NotFound.to_string()))?;
     let new = access::new_visitor()?;
-    let caller = access::caller(&desk, known, &parts, asked.token.as_deref(), &new).await?;
+    let caller = access::caller(&desk, &known, &parts, asked.token.as_deref(), &new).await?;
     if let Err(Refusal::SignIn) = caller
         && asked.token.is_none()
     {

@@ -8,6 +8,7 @@ use super::{
     Calls, Parked,
     access::{self, Caller, Refusal},
     start::{self, Started},
+    text::{Reading, TextSession},
 };
 use crate::{desk::Desk, directory::Known, http::problem::Problem};
 use axum::{
@@ -18,17 +19,12 @@ use axum::{
     http::request::Parts,
     response::Response,
 };
-use frontdesk_agents::{
-    live::{CallChannel, Chat, ReplyPart, Turn},
-    store::{OpenCall, StoreError},
-};
 use frontdesk_smtp::receive::limits::Network;
 use frontdesk_voice::{
     browser::{Asked, Link, MAX_SOUND, MAX_TEXT, Refused, StartCall, View, Wire, reply},
     call::{Input, Status},
     shell::{Event, Handle},
 };
-use futures_util::StreamExt as _;
 use serde::Deserialize;
 use std::{
     net::SocketAddr,
@@ -45,9 +41,6 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 
 /// How long a client may take nothing. Sound comes in real time, so this is long.
 const STUCK: Duration = Duration::from_secs(10);
-
-/// Text messages of one connection that may wait for their answers.
-const TEXTS: usize = 8;
 
 /// The longest text message, in bytes.
 const LONGEST_TEXT: usize = 16 * 1024;
@@ -69,7 +62,7 @@ pub(super) async fn upgrade(
     let calls = calls.ok_or_else(|| Problem::busy("the server is starting; try again soon"))?;
     let new = access::new_visitor()?;
     let admitted = match access::agent(&desk, &agent) {
-        Some(known) => access::caller(&desk, known, &parts, query.token.as_deref(), &new).await?,
+        Some(known) => access::caller(&desk, &known, &parts, query.token.as_deref(), &new).await?,
         None => Err(Refusal::NotFound),
     };
     // The control socket has no address.
@@ -121,11 +114,8 @@ struct Connection {
     link: Link,
     since: Instant,
     call: Option<InCall>,
-    /// Text messages on their way to the agent; the task is made with the first.
-    texts: Option<mpsc::Sender<String>>,
-    /// What tasks of this connection want sent.
-    out: mpsc::Sender<Wire>,
-    from_tasks: mpsc::Receiver<Wire>,
+    /// Text outside of calls, from the first message on.
+    text: Option<Reading>,
 }
 
 /// Why a connection ends.
@@ -144,29 +134,16 @@ impl Connection {
         caller: Caller,
         network: String,
     ) -> Self {
-        let (out, from_tasks) = mpsc::channel(64);
         let since = Instant::now();
         let link = Link::new(0);
-        Self {
-            desk,
-            calls,
-            agent,
-            caller,
-            network,
-            link,
-            since,
-            call: None,
-            texts: None,
-            out,
-            from_tasks,
-        }
+        Self { desk, calls, agent, caller, network, link, since, call: None, text: None }
     }
 
     fn now(&self) -> u64 {
         u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn known(&self) -> Option<&Known> {
+    fn known(&self) -> Option<Arc<Known>> {
         access::agent(&self.desk, &self.agent)
     }
 
@@ -195,6 +172,12 @@ impl Connection {
             let event = async {
                 match &mut self.call {
                     Some(call) => call.events.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let written = async {
+                match &mut self.text {
+                    Some(text) => text.more().await,
                     None => std::future::pending().await,
                 }
             };
@@ -233,8 +216,7 @@ impl Connection {
                         }
                     }
                 },
-                // Never ends: this struct holds a sender.
-                Some(wire) = self.from_tasks.recv() => send(socket, wire).await?,
+                () = written => self.show_text(socket).await?,
                 _ = pings.tick() => {
                     if heard.elapsed() > SILENCE {
                         return Err(End::Dropped);
@@ -273,6 +255,7 @@ impl Connection {
             Asked::Malformed(what) => send(socket, reply::error(what)).await?,
             Asked::Start(start) => self.start(socket, start).await?,
             Asked::Resume { token, received, .. } => self.resume(socket, &token, received).await?,
+            Asked::ResumeText { token, at } => self.resume_text(socket, &token, at).await?,
             Asked::Text(text) => self.text(socket, text).await?,
             Asked::NoticeAction(_) => {}
             Asked::Custom(_) => {
@@ -319,7 +302,7 @@ impl Connection {
         let started = match self.known() {
             Some(known) => {
                 let (caller, network) = (&self.caller, &self.network);
-                start::start(&self.desk, &self.calls, known, caller, network, &asked, features)
+                start::start(&self.desk, &self.calls, &known, caller, network, &asked, features)
                     .await
             }
             None => Err("This agent is not here any more.".into()),
@@ -412,27 +395,56 @@ impl Connection {
             call.handle.input(Input::Text { text });
             return Ok(());
         }
-        let texts = match &self.texts {
-            Some(texts) => texts,
-            None => {
-                let (texts, waiting) = mpsc::channel(TEXTS);
-                let writer = Writer {
-                    desk: self.desk.clone(),
-                    calls: self.calls.clone(),
-                    agent: self.agent.clone(),
-                    caller: self.caller.clone(),
-                    network: self.network.clone(),
-                    out: self.out.clone(),
-                };
-                tokio::spawn(writer.run(waiting));
-                self.texts.insert(texts)
+        if self.text.is_none() {
+            let Ok(token) = access::new_visitor() else {
+                return send(socket, reply::error("Please try again in a moment.")).await;
+            };
+            if self.link.features().resume_text {
+                send(socket, reply::text_started(&token)).await?;
             }
-        };
-        if texts.try_send(text).is_err() {
+            let (desk, calls) = (&self.desk, &self.calls);
+            let reading =
+                TextSession::begin(desk, calls, token, &self.agent, &self.caller, &self.network);
+            self.text = Some(reading);
+        }
+        let Some(reading) = &self.text else { return Ok(()) };
+        if !reading.session.say(text) {
             let why = "Your earlier messages are still being answered. Please wait a moment.";
             send(socket, reply::error(why)).await?;
         }
         Ok(())
+    }
+
+    /// What is new of the text, to the client.
+    async fn show_text(&mut self, socket: &mut WebSocket) -> Result<(), End> {
+        let Some(reading) = &mut self.text else { return Ok(()) };
+        // A client that is so far behind gets it anew, from the history.
+        let new = reading.take().map_err(|_| End::Dropped)?;
+        let numbered = self.link.features().resume_text;
+        for (at, message) in new {
+            let wire = if numbered { reply::numbered(at, &message) } else { Wire::Text(message) };
+            send(socket, wire).await?;
+        }
+        Ok(())
+    }
+
+    async fn resume_text(
+        &mut self,
+        socket: &mut WebSocket,
+        token: &str,
+        at: u64,
+    ) -> Result<(), End> {
+        if self.text.is_some() {
+            return send(socket, reply::text_resume_failed("busy")).await;
+        }
+        match TextSession::resume(&self.calls, token, &self.agent, &self.caller, at) {
+            Ok(reading) => {
+                self.text = Some(reading);
+                send(socket, reply::text_resumed()).await?;
+                self.show_text(socket).await
+            }
+            Err(reason) => send(socket, reply::text_resume_failed(reason)).await,
+        }
     }
 }
 
@@ -448,110 +460,5 @@ async fn deliver(socket: &mut WebSocket, message: Message) -> Result<(), End> {
     match tokio::time::timeout(STUCK, socket.send(message)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(End::Dropped),
-    }
-}
-
-/// Answers the text messages of one connection, one after another.
-struct Writer {
-    desk: Arc<Desk>,
-    calls: Arc<Calls>,
-    agent: String,
-    caller: Caller,
-    network: String,
-    out: mpsc::Sender<Wire>,
-}
-
-impl Writer {
-    async fn run(self, mut waiting: mpsc::Receiver<String>) {
-        let mut chat: Option<Chat> = None;
-        let mut number = 0;
-        while let Some(text) = waiting.recv().await {
-            number += 1;
-            let answered = self.answer(&mut chat, number, text).await;
-            let end = match answered {
-                Ok(()) => Ok(()),
-                Err(why) => self.send(reply::error(&why)).await,
-            };
-            if end.is_err() || self.send(reply::status(Status::Idle)).await.is_err() {
-                return;
-            }
-        }
-    }
-
-    /// Errors only where the connection is gone.
-    async fn send(&self, wire: Wire) -> Result<(), ()> {
-        self.out.send(wire).await.map_err(drop)
-    }
-
-    /// An error is in words for the person.
-    async fn answer(
-        &self,
-        chat: &mut Option<Chat>,
-        number: u32,
-        text: String,
-    ) -> Result<(), String> {
-        let later = "The message could not be kept. Please try again later.";
-        let failed = |error: StoreError| match error {
-            StoreError::TooMany(why) => why,
-            error => {
-                tracing::error!(%error, "a text message could not be kept");
-                later.to_owned()
-            }
-        };
-        let known =
-            access::agent(&self.desk, &self.agent).ok_or("This agent is not here any more.")?;
-        let chat = match chat {
-            Some(chat) => chat,
-            None => {
-                let open = OpenCall {
-                    name: self.caller.name.clone(),
-                    proof: self.caller.proof.clone(),
-                    channel: CallChannel::Browser,
-                    ..OpenCall::new(known.id, self.caller.who.clone(), &self.network)
-                };
-                chat.insert(self.desk.store.open_chat(open).await.map_err(failed)?)
-            }
-        };
-        let message = self.desk.store.commit_text(
-            chat,
-            frontdesk_agents::live::Speaker::Caller,
-            text.clone(),
-        );
-        let message = message.await.map_err(failed)?;
-        let gone = |()| "The connection is gone.".to_owned();
-        self.send(reply::status(Status::Thinking)).await.map_err(gone)?;
-        self.send(reply::transcript("user", &text)).await.map_err(gone)?;
-
-        let now = self.desk.store.clock().now();
-        let turn = Turn::in_chat(chat, number, text, message, now);
-        let mut words = self.calls.live.text(turn).await.map_err(|error| {
-            tracing::warn!(%error, "the agent failed on a text message");
-            "The agent could not answer. A person will see your message.".to_owned()
-        })?;
-        let mut whole = String::new();
-        let mut failure = None;
-        while let Some(part) = words.next().await {
-            match part {
-                Ok(ReplyPart::Text(text)) => {
-                    if whole.is_empty() {
-                        self.send(reply::transcript_start(None)).await.map_err(gone)?;
-                    }
-                    whole.push_str(&text);
-                    self.send(reply::transcript_delta(&text)).await.map_err(gone)?;
-                }
-                Ok(ReplyPart::ToolStarted(_) | ReplyPart::ToolEnded(_)) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "the agent failed in the middle of an answer");
-                    failure = Some("The agent could not finish its answer.".to_owned());
-                    break;
-                }
-            }
-        }
-        if !whole.is_empty() {
-            self.send(reply::transcript_end(&whole)).await.map_err(gone)?;
-            let agent = frontdesk_agents::live::Speaker::Agent;
-            self.desk.store.commit_text(chat, agent, whole).await.map_err(failed)?;
-        }
-        failure.map_or(Ok(()), Err)
     }
 }

@@ -109,6 +109,7 @@ const TABLE: &[(&str, &str, &str, &str, [u16; 8])] = &[
     ("DELETE", "/webhooks/{id}", "/webhooks/1", "", [401, 403, 403, 204, 403, 403, 403, 403]),
     ("GET", "/audit", "/audit", "", [401, 403, 403, 200, 403, 403, 403, 403]),
     ("POST", "/keys/rotate", "/keys/rotate", "{}", [401, 403, 403, 200, 403, 403, 403, 403]),
+    ("POST", "/reload", "/reload", "{}", [401, 403, 403, 409, 403, 403, 403, 403]),
     ("POST", "/backup", "/backup", r#"{"to":"relative"}"#, [401, 403, 403, 422, 403, 403, 403, 403]),
     ("POST", "/export", "/export", r#"{"out":"relative"}"#, [401, 403, 403, 422, 403, 403, 403, 403]),
     // Signing out, last.

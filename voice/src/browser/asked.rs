@@ -31,6 +31,13 @@ pub enum Asked {
         /// The last that arrived.
         received: Position,
     },
+    /// Go on with text outside of calls after the connection dropped.
+    ResumeText {
+        /// What [`super::reply::text_started`] gave.
+        token: String,
+        /// The number of the last message that arrived; 0 for none.
+        at: u64,
+    },
     /// Answer this.
     Ping(u64),
     /// Speak at so many times the normal speed.
@@ -104,6 +111,13 @@ impl Asked {
                 },
                 None => Self::Malformed("resume_call needs a token"),
             },
+            Some("resume_text") => match word("token") {
+                Some(token) => Self::ResumeText {
+                    token: token.to_owned(),
+                    at: fields.get("at").and_then(Value::as_u64).unwrap_or(0),
+                },
+                None => Self::Malformed("resume_text needs a token"),
+            },
             Some("ping") => Self::Ping(fields.get("id").and_then(Value::as_u64).unwrap_or(0)),
             Some("pace") => match fields.get("rate").and_then(Value::as_f64) {
                 Some(rate) => Self::Pace(rate as f32),
@@ -142,6 +156,7 @@ impl fmt::Debug for Asked {
             Self::Text(text) => write!(f, "Text({} bytes)", text.len()),
             Self::Played(position) => write!(f, "Played({position:?})"),
             Self::Resume { heard, received, .. } => write!(f, "Resume({heard:?}, {received:?})"),
+            Self::ResumeText { at, .. } => write!(f, "ResumeText({at})"),
             Self::Ping(id) => write!(f, "Ping({id})"),
             Self::Pace(rate) => write!(f, "Pace({rate})"),
             Self::NoticeAction(id) => write!(f, "NoticeAction({id})"),
@@ -172,6 +187,10 @@ mod tests {
                 Asked::Played(Position { generation: 4, samples: 22_050 }),
             ),
             (r#"{"type":"ping","id":7}"#, Asked::Ping(7)),
+            (
+                r#"{"type":"resume_text","token":"t","at":12}"#,
+                Asked::ResumeText { token: "t".into(), at: 12 },
+            ),
             (r#"{"type":"pace","rate":0.85}"#, Asked::Pace(0.85)),
             (r#"{"type":"start_of_speech"}"#, Asked::SpeechHint),
             (

@@ -21,6 +21,9 @@ pub use view::View;
 
 use crate::audio::Rate;
 
+/// How long text outside of calls waits for its page after a drop.
+pub const RESUME_TEXT_WITHIN_MS: u64 = 120_000;
+
 /// Sound from the client: signed 16 bit, little endian, one channel, at this rate.
 pub const UPLINK: Rate = Rate::Hz16000;
 
@@ -48,12 +51,14 @@ pub struct Features {
     pub notice: bool,
     /// The microphone in 20 ms frames.
     pub short_frames: bool,
+    /// Text outside of calls goes on after a dropped connection.
+    pub resume_text: bool,
 }
 
 impl Features {
     /// What this server offers.
-    pub const OFFERED: [&'static str; 6] =
-        ["frames-20ms", "playback", "resume", "ping", "pace", "notice"];
+    pub const OFFERED: [&'static str; 7] =
+        ["frames-20ms", "playback", "resume", "ping", "pace", "notice", "resume-text"];
 
     fn named<'a>(names: impl Iterator<Item = &'a str>) -> Self {
         let mut features = Self::default();
@@ -65,6 +70,7 @@ impl Features {
                 "pace" => features.pace = true,
                 "notice" => features.notice = true,
                 "frames-20ms" => features.short_frames = true,
+                "resume-text" => features.resume_text = true,
                 _ => {}
             }
         }

@@ -1,6 +1,6 @@
 //! The server's messages.
 
-use super::{Features, Wire};
+use super::{Features, RESUME_TEXT_WITHIN_MS, Wire};
 use crate::{
     audio::Rate,
     call::{Notice, Outcome, Status, TurnMetrics},
@@ -52,6 +52,33 @@ pub fn call_resumed(token: &str) -> Wire {
 #[must_use]
 pub fn call_resume_failed(reason: &str) -> Wire {
     wire(&json!({ "type": "call_resume_failed", "reason": reason }))
+}
+
+/// Text outside of calls goes on after a drop with this token.
+#[must_use]
+pub fn text_started(token: &str) -> Wire {
+    wire(
+        &json!({ "type": "text_started", "resume_token": token, "resume_within_ms": RESUME_TEXT_WITHIN_MS }),
+    )
+}
+
+/// It goes on: what the client lacks follows.
+#[must_use]
+pub fn text_resumed() -> Wire {
+    wire(&json!({ "type": "text_resumed" }))
+}
+
+/// It cannot go on.
+#[must_use]
+pub fn text_resume_failed(reason: &str) -> Wire {
+    wire(&json!({ "type": "text_resume_failed", "reason": reason }))
+}
+
+/// A message of text outside of calls with its number.
+#[must_use]
+pub fn numbered(at: u64, message: &str) -> Wire {
+    // Every message is an object with at least its type.
+    Wire::Text(format!("{{\"at\":{at},{}", &message[1..]))
 }
 
 /// The answer to a ping.

@@ -307,6 +307,7 @@ mod tests {
         pace: true,
         notice: true,
         short_frames: true,
+        resume_text: true,
     };
 
     fn frame(generation: u32, number: u64) -> Event {

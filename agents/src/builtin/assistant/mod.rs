@@ -17,6 +17,7 @@ use crate::{
     tool::{Attachments, CallEffect, Inner, ToolContext, ToolError, Tools, builtin, mark},
     turn::{CallId, Cause, Exchange, Foreign, Mind, Turn, TurnRequest},
 };
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -92,8 +93,20 @@ impl Assistant {
         self
     }
 
+    /// While it does not answer: when it does again, and that in words.
+    fn closed(&self, now: Timestamp) -> Option<(Timestamp, String)> {
+        let hours = self.working_hours.as_ref()?;
+        let at = hours.opens_at(now)?;
+        Some((at, hours.words(at)))
+    }
+
     fn start(&self, cx: &mut Context<'_, Memory>, conversation: ConversationId, cause: Cause) {
-        let not_before = self.working_hours.as_ref().and_then(|hours| hours.opens_at(cx.now()));
+        let closed = self.closed(cx.now());
+        if let Some((_, until)) = &closed {
+            let text = format!("This waits for the working hours, which begin {until}.");
+            cx.effects.push(Effect::Note { conversation, text });
+        }
+        let not_before = closed.map(|(at, _)| at);
         cx.start_turn(TurnRequest { conversation, cause, not_before });
     }
 }
@@ -118,12 +131,31 @@ impl Agent for Assistant {
         Ok(())
     }
 
+    fn on_call_start(
+        &self,
+        cx: &mut Context<'_, Memory>,
+        _call: &live::Call,
+    ) -> Result<Reply, HandlerError> {
+        Ok(match self.closed(cx.now()) {
+            Some((_, until)) => Reply::text(format!(
+                "Nobody answers here at the moment. We are back {until}. Say what it is about, and somebody \
+                 will look at it."
+            )),
+            None => Reply::silent(),
+        })
+    }
+
     fn on_turn(
         &self,
-        _cx: &mut Context<'_, Memory>,
-        _turn: &live::Turn,
+        cx: &mut Context<'_, Memory>,
+        turn: &live::Turn,
     ) -> Result<Reply, HandlerError> {
-        Ok(Reply::by_model())
+        let Some((_, until)) = self.closed(cx.now()) else { return Ok(Reply::by_model()) };
+        let why = "said outside of the working hours, and not answered".to_owned();
+        cx.effects.push(Effect::Review { conversation: turn.conversation, why });
+        Ok(Reply::text(format!(
+            "Thank you. It is written down, and somebody will look at it. We are back {until}."
+        )))
     }
 
     fn on_schedule(&self, cx: &mut Context<'_, Memory>, due: &Due) -> Result<(), HandlerError> {

@@ -88,6 +88,12 @@ impl WorkingHours {
         Ok(())
     }
 
+    /// A time as people here say it: "on Monday at 9:00 (Europe/Berlin)".
+    pub fn words(&self, at: Timestamp) -> String {
+        let zone = TimeZone::get(&self.time_zone).unwrap_or(TimeZone::UTC);
+        format!("{} ({})", at.to_zoned(zone).strftime("on %A at %-H:%M"), self.time_zone)
+    }
+
     /// The time from which work goes on, or `None` while it does.
     pub fn opens_at(&self, now: Timestamp) -> Option<Timestamp> {
         // Hours that were not checked keep nobody waiting.
@@ -129,6 +135,8 @@ mod tests {
         assert_eq!(opens("2026-01-16T15:59:00Z"), None);
         assert_eq!(opens("2026-01-16T16:00:00Z").as_deref(), Some("2026-01-19T08:00:00Z"));
         assert_eq!(opens("2026-01-19T07:59:59Z").as_deref(), Some("2026-01-19T08:00:00Z"));
+        let monday = "2026-01-19T08:00:00Z".parse().unwrap();
+        assert_eq!(hours().words(monday), "on Monday at 9:00 (Europe/Berlin)");
         // Over the change of the clock.
         assert_eq!(opens("2026-03-28T12:00:00Z").as_deref(), Some("2026-03-30T07:00:00Z"));
     }

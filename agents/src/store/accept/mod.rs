@@ -13,10 +13,11 @@ pub(super) use people::{add_participant, prove};
 pub(super) use place::{find_or_create_instance, instance_for, instance_of, next_conversation};
 
 use super::{
-    AgentRules, Lane, Result, Rules, Store, StoreError, Tx, blobs, handle, housekeeping, review,
+    AgentRules, Lane, Result, Rules, Store, StoreError, Tx, asking, blobs, handle, housekeeping,
+    review,
 };
 use crate::{
-    BlobId, ConversationId, MessageId,
+    ApprovalId, BlobId, ConversationId, MessageId,
     admission::{self, Outcome},
     agent::Event,
     mail::{AddressRoute, Arrival, ArrivalRecipient, Trust, Verdict},
@@ -102,7 +103,7 @@ fn accept(tx: &mut Tx<'_>, rules: &Arc<Rules>, arrival: &Arrival) -> Result<Vec<
 
 /// The row of the raw message, made for the first recipient who needs it: a copy of what is here already
 /// leaves nothing behind.
-struct Raw(Option<BlobId>);
+pub(super) struct Raw(Option<BlobId>);
 
 impl Raw {
     fn id(&mut self, tx: &Tx<'_>, arrival: &Arrival) -> Result<BlobId> {
@@ -208,6 +209,11 @@ fn store(
     sender: &Sender,
     raw: &mut Raw,
 ) -> Result<Accepted> {
+    if let AddressRoute::Decide(reference) = recipient.route
+        && let Some(heard) = asking::answer(tx, rules, arrival, recipient, reference, raw)?
+    {
+        return Ok(heard);
+    }
     let pointers = look_up_pointers(tx, arrival, recipient, sender)?;
     let outcome = admission::decide(&recipient.route, pointers);
 
@@ -279,7 +285,7 @@ fn store(
         note_human_words(tx, arrival, recipient, conversation, message)?;
     }
     if matches!(status, MessageStatus::Held | MessageStatus::Unproven) {
-        ask_for_review(tx, conversation, message, "message", &why)?;
+        ask_for_review(tx, rules, conversation, message, "message", &why)?;
     }
     if !is_new {
         tx.run(
@@ -301,7 +307,7 @@ fn admitted_or_quarantined(arrival: &Arrival) -> (MessageStatus, String) {
     }
 }
 
-fn insert_mail(
+pub(super) fn insert_mail(
     tx: &Tx<'_>,
     arrival: &Arrival,
     recipient: &ArrivalRecipient,
@@ -361,15 +367,28 @@ fn insert_mail(
     Ok(())
 }
 
-/// Puts a message or draft before a person.
+/// Puts a message or draft before people, and tells those by mail who want it.
 pub(super) fn ask_for_review(
-    tx: &Tx<'_>,
+    tx: &mut Tx<'_>,
+    rules: &Rules,
     conversation: ConversationId,
     message: MessageId,
     kind: &str,
     why: &str,
 ) -> Result<()> {
-    tx.run(
+    let approval = put_before_people(tx, conversation, message, kind, why)?;
+    asking::ask(tx, rules, approval)
+}
+
+/// Puts a message or draft before people.
+pub(super) fn put_before_people(
+    tx: &Tx<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+    kind: &str,
+    why: &str,
+) -> Result<ApprovalId> {
+    let approval = tx.insert(
         "INSERT INTO approvals (kind, conversation_id, message_id, why, created_at)
          VALUES (?1, ?2, ?3, ?4, ?5)",
         (kind, conversation, message, why, tx.now),
@@ -378,5 +397,5 @@ pub(super) fn ask_for_review(
         "UPDATE conversations SET queue = 'needs_review', review_why = ?2 WHERE id = ?1",
         (conversation, why),
     )?;
-    Ok(())
+    Ok(ApprovalId(approval))
 }

@@ -69,7 +69,10 @@ pub(super) fn look_up_pointers(
         AddressRoute::Reply(r) | AddressRoute::ExpiredReply(r) | AddressRoute::Bounce(r) => {
             by_reference(tx, recipient.agent, *r)?.map(pointer).transpose()?
         }
-        AddressRoute::Plain | AddressRoute::Tag(_) | AddressRoute::Role => None,
+        AddressRoute::Plain
+        | AddressRoute::Tag(_)
+        | AddressRoute::Decide(_)
+        | AddressRoute::Role => None,
     };
     // References admit only members, so for anyone else there is nothing to look up.
     let mut reference = None;

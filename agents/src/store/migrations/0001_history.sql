@@ -207,6 +207,8 @@ CREATE TABLE outbox (
     -- The In-Reply-To and References of the rendered mail.
     in_reply_to     TEXT,
     refs            TEXT NOT NULL,
+    -- An answer to it decides about something: what the address to answer to carries.
+    decides         INTEGER,
     -- Written without a person: it carries Auto-Submitted and counts against the budgets.
     automatic       INTEGER NOT NULL,
     created_at      INTEGER NOT NULL,

@@ -29,6 +29,8 @@ ALTER TABLE approvals ADD COLUMN turn_id INTEGER REFERENCES turns(id);
 ALTER TABLE approvals ADD COLUMN call TEXT NOT NULL DEFAULT '';
 ALTER TABLE approvals ADD COLUMN tool TEXT NOT NULL DEFAULT '';
 ALTER TABLE approvals ADD COLUMN arguments TEXT NOT NULL DEFAULT '';
+-- Of the tool: read, reversible, final.
+ALTER TABLE approvals ADD COLUMN effect TEXT NOT NULL DEFAULT '';
 -- The foreign text that was before the model when it asked: a JSON array.
 ALTER TABLE approvals ADD COLUMN foreign_text TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE approvals ADD COLUMN expires_at INTEGER;

@@ -11,6 +11,8 @@ CREATE TABLE users (
     all_agents INTEGER NOT NULL,
     -- argon2id in PHC form; empty until the first sign-in by link.
     password   TEXT NOT NULL DEFAULT '',
+    -- Whether they are told by mail of what waits for them.
+    review_mail INTEGER NOT NULL DEFAULT 0,
     created_at INTEGER NOT NULL
 ) STRICT;
 
@@ -57,6 +59,25 @@ CREATE TABLE token_agents (
     agent_id INTEGER NOT NULL REFERENCES agents(id),
     PRIMARY KEY (token_id, agent_id)
 ) STRICT, WITHOUT ROWID;
+
+-- Mails that ask somebody to decide, one row for each mail: an answer to it decides.
+CREATE TABLE asked (
+    -- That of the mail in the outbox.
+    reference   INTEGER NOT NULL PRIMARY KEY,
+    approval_id INTEGER NOT NULL REFERENCES approvals(id),
+    user_id     INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE,
+    -- Where it was sent.
+    address     TEXT NOT NULL,
+    -- SHA-256 of what was shown.
+    shown       BLOB NOT NULL,
+    -- Why an answer cannot approve it; empty where it can.
+    only_here   TEXT NOT NULL DEFAULT '',
+    expires_at  INTEGER NOT NULL,
+    used_at     INTEGER,
+    -- Answers that did not count and were told so.
+    refused     INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX asked_by_user ON asked(user_id);
 
 -- What people do to a conversation. New human words bring it back from everywhere.
 ALTER TABLE conversations ADD COLUMN archived_at INTEGER;
@@ -219,6 +240,12 @@ WHEN NEW.state <> OLD.state BEGIN
     INSERT INTO changes (kind, conversation_id, subject_id)
     VALUES (CASE NEW.state WHEN 'pending' THEN 'review.needed' ELSE 'review.decided' END,
             NEW.conversation_id, NEW.id);
+END;
+-- A turn of a model that is over, whichever way.
+CREATE TRIGGER change_turn_finished AFTER UPDATE OF ended_at ON turns
+WHEN NEW.kind = 'model' AND OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL BEGIN
+    INSERT INTO changes (kind, conversation_id, subject_id)
+    VALUES ('turn.finished', NEW.conversation_id, NEW.id);
 END;
 CREATE TRIGGER change_outbox AFTER UPDATE OF state ON outbox WHEN NEW.state <> OLD.state BEGIN
     INSERT INTO changes (kind, conversation_id, subject_id)

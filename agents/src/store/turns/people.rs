@@ -3,7 +3,7 @@
 use super::steps::{Owner, add_outside};
 use crate::{
     ApprovalId, ConversationId, MessageId, TaskId,
-    store::{Result, Rules, StoreError, Tx, effects, review},
+    store::{Result, Rules, StoreError, Tx, asking, effects, review},
     turn::{
         log::Hold,
         step::{CallId, Decided, Step},
@@ -27,8 +27,8 @@ pub(super) fn ask(
     )?;
     let approval = ApprovalId(tx.insert(
         "INSERT INTO approvals (kind, conversation_id, message_id, why, turn_id, call, tool, arguments,
-                                foreign_text, expires_at, created_at)
-         VALUES ('tool', ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                                effect, foreign_text, expires_at, created_at)
+         VALUES ('tool', ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         (
             of.conversation,
             message,
@@ -37,6 +37,7 @@ pub(super) fn ask(
             hold.call.to_string(),
             &hold.tool,
             &hold.arguments,
+            hold.effect.as_str(),
             serde_json::to_string(&hold.foreign)?,
             hold.expires_at.as_millisecond(),
             tx.now,
@@ -46,6 +47,7 @@ pub(super) fn ask(
         "UPDATE conversations SET queue = 'needs_review', review_why = ?2 WHERE id = ?1",
         (of.conversation, format!("{}: {}", hold.tool, hold.why)),
     )?;
+    asking::ask(tx, rules, approval)?;
     Ok(Step::ApprovalAsked {
         call: hold.call,
         approval,

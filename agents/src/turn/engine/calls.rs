@@ -273,6 +273,7 @@ impl Driver<'_> {
                     tool: spec.name.clone(),
                     // serde_json orders members by name, so the same arguments are the same words.
                     arguments: arguments.to_string(),
+                    effect: spec.effect,
                     why: why.to_string(),
                     foreign,
                     expires_at: now

@@ -37,15 +37,15 @@ pub fn routes(routes: Routes) -> Routes {
 }
 
 /// A configured agent that somebody sees, by name.
-pub fn agent_in_sight<'d>(
-    desk: &'d Desk,
+pub fn agent_in_sight(
+    desk: &Desk,
     principal: &Principal,
     name: &str,
-) -> Answer<(AgentId, &'d Known)> {
+) -> Answer<(AgentId, Arc<Known>)> {
     let found = desk.directory.by_name(name).filter(|known| principal.sees(known.id));
     found.map(|known| (known.id, known)).ok_or_else(|| {
-        let mut names: Vec<&str> = desk
-            .directory
+        let listed = desk.directory.listed();
+        let mut names: Vec<&str> = listed
             .agents
             .values()
             .filter(|known| principal.sees(known.id))
@@ -79,8 +79,8 @@ async fn list(
 ) -> Answer<Json<Page<AgentView>>> {
     let summaries = desk.store.agents().await?;
     let after = q.cursor.unwrap_or_default();
-    let mut items: Vec<AgentView> = desk
-        .directory
+    let listed = desk.directory.listed();
+    let mut items: Vec<AgentView> = listed
         .agents
         .values()
         .filter(|known| principal.sees(known.id) && known.config.name > after)
@@ -100,7 +100,7 @@ async fn get(
 ) -> Answer<Json<AgentView>> {
     let (_, known) = agent_in_sight(&desk, &principal, &name)?;
     let summaries = desk.store.agents().await?;
-    view(known, &summaries)
+    view(&known, &summaries)
         .map(Json)
         .ok_or_else(|| Problem::not_found("this agent is not registered"))
 }

@@ -134,17 +134,38 @@ async fn counts(
     Ok(Json(CountsView { queues: queues.collect() }))
 }
 
-/// A conversation with its timeline.
-#[utoipa::path(get, path = "/conversations/{id}", tag = "conversations", params(("id" = i64, Path)),
+/// How much of a timeline.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct TimelineQuery {
+    /// The newest entries at most, up to 200. Default: all.
+    limit: Option<u32>,
+    /// `earlier` of the page before: the entries before those.
+    cursor: Option<String>,
+}
+
+/// A conversation with its timeline, or the newest part of it.
+#[utoipa::path(get, path = "/conversations/{id}", tag = "conversations",
+    params(("id" = i64, Path), TimelineQuery),
     responses((status = 200, body = ConversationView)))]
 async fn get(
     State(desk): State<Arc<Desk>>,
     principal: Principal,
     At(id): At<i64>,
+    Ask(q): Ask<TimelineQuery>,
 ) -> Answer<Json<ConversationView>> {
     let id = ConversationId(id);
     let sight = principal.sight().clone();
-    let (listed, entries) = desk.store.open_conversation(sight.clone(), id).await?;
+    let before = MessageId(id_cursor(q.cursor.as_deref())?.unwrap_or(i64::MAX));
+    let most = if q.limit.is_some() { limit(q.limit) } else { usize::MAX >> 2 };
+    let found = desk.store.look_into_conversation(sight.clone(), id, before, most + 1).await?;
+    let (listed, mut entries) = found;
+    let earlier = if entries.len() > most {
+        entries.remove(0);
+        entries.first().map(|entry| entry.id.to_string())
+    } else {
+        None
+    };
     let reviews: HashMap<MessageId, i64> = desk
         .store
         .list_reviews(sight, Some(id), ApprovalId(0), usize::MAX >> 1)
@@ -159,7 +180,7 @@ async fn get(
             MessageView::new(entry, review)
         })
         .collect();
-    Ok(Json(ConversationView { line: listed.into(), timeline }))
+    Ok(Json(ConversationView { line: listed.into(), timeline, earlier }))
 }
 
 /// What becomes of conversations. What is left out stays.

@@ -9,6 +9,7 @@ use crate::{
     desk::Desk,
     http::{access::Principal, problem::Problem},
     keys,
+    reload::{ReloadError, Reloaded},
 };
 use axum::{Json, extract::State};
 use frontdesk_agents::{
@@ -25,7 +26,11 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 pub fn routes(routes: Routes) -> Routes {
-    routes.admin(routes!(rotate)).admin(routes!(backup)).admin(routes!(export))
+    routes
+        .admin(routes!(rotate))
+        .admin(routes!(reload))
+        .admin(routes!(backup))
+        .admin(routes!(export))
 }
 
 /// The key from now on.
@@ -50,6 +55,31 @@ async fn rotate(State(desk): State<Arc<Desk>>, principal: Principal) -> Answer<J
     desk.directory.set_keys(ring);
     desk.store.note_audit(principal.name(), "keys.rotate", format!("{key_id}")).await?;
     Ok(Json(KeyView { key_id }))
+}
+
+/// What came of reading the configuration again.
+#[derive(Debug, Serialize, ToSchema)]
+struct ReloadedView {
+    /// What is different from now on, such as `agent support: instructions`.
+    changed: Vec<String>,
+    /// What is different in the file and takes effect at the next start only.
+    needs_restart: Vec<String>,
+}
+
+/// Read the config file again, and take over what can be changed while the server runs. Where anything is wrong
+/// with it, nothing changes, and the answer says everything that is.
+#[utoipa::path(post, path = "/reload", tag = "operations",
+    responses((status = 200, body = ReloadedView)))]
+async fn reload(State(desk): State<Arc<Desk>>, principal: Principal) -> Answer<Json<ReloadedView>> {
+    let name = principal.name();
+    let reloaded = desk.reload(&format!("{name} asked for it")).await.map_err(|e| match e {
+        ReloadError::NoFile => Problem::conflict(e.to_string()),
+        ReloadError::Config(_) => Problem::unprocessable(e.to_string()),
+        ReloadError::Other(_) => Problem::internal(e),
+    })?;
+    let Reloaded { changed, needs_restart } = reloaded;
+    desk.store.note_audit(name, "config.reload", changed.join(", ")).await?;
+    Ok(Json(ReloadedView { changed, needs_restart }))
 }
 
 /// A folder on the server.
@@ -210,6 +240,7 @@ async fn export(
             let line = ConversationView {
                 line: listed.into(),
                 timeline: entries.into_iter().map(|e| MessageView::new(e, None)).collect(),
+                earlier: None,
             };
             let line = serde_json::to_string(&line).map_err(Problem::internal)?;
             writeln!(lines, "{line}").map_err(step("write the conversations"))?;

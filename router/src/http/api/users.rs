@@ -44,6 +44,8 @@ pub struct UserView {
     agents: Option<Vec<String>>,
     /// Whether they have signed in by their link and chosen a password.
     has_password: bool,
+    /// Whether they are told by mail of what waits for them, and may decide by answering.
+    review_mail: bool,
     /// Browsers they are signed in with.
     sessions: u32,
     created_at: Timestamp,
@@ -58,6 +60,7 @@ impl UserView {
             email: user.email,
             role: user.role.as_str(),
             has_password: user.has_password,
+            review_mail: user.review_mail,
             sessions: user.sessions,
             created_at: user.created_at,
         }
@@ -205,6 +208,8 @@ pub struct UpdateUser {
     /// Whose conversations they see. Null: everybody's.
     #[serde(default, deserialize_with = "given")]
     agents: Option<Option<Vec<String>>>,
+    /// Whether they are told by mail of what waits for them, and may decide by answering. Needs an address.
+    review_mail: Option<bool>,
 }
 
 /// Change a user's role, agents or address.
@@ -225,6 +230,7 @@ async fn update(
             Some(None) => Some(None),
             None => None,
         },
+        review_mail: update.review_mail,
     };
     owners_see_all(change.role.unwrap_or(user.role), change.sight.as_ref().unwrap_or(&user.sight))?;
     let user = desk.store.change_user(UserId(id), change, principal.name()).await?;

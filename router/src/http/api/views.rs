@@ -80,6 +80,8 @@ pub struct ConversationView {
     pub line: ConversationLine,
     /// Oldest first.
     pub timeline: Vec<MessageView>,
+    /// The `cursor` for what came before the oldest of these; null where nothing did.
+    pub earlier: Option<String>,
 }
 
 /// One entry of a timeline.
