@@ -55,6 +55,12 @@ pub(super) fn smuggles(text: &str) -> bool {
     text.chars().any(|c| matches!(c, '\u{e0000}'..='\u{e007f}' | '\u{e0100}'..='\u{e01ef}'))
 }
 
+/// A text without the characters that show nothing, its lines as they are.
+pub fn visible(text: &str) -> String {
+    let lines = text.replace("\r\n", "\n");
+    lines.chars().filter(|c| breaks_line(*c) || !is_invisible(*c)).collect()
+}
+
 /// A text as lines of data.
 pub(crate) fn quote(into: &mut String, text: &str) {
     let mut lines = text.replace("\r\n", "\n");
@@ -146,6 +152,7 @@ mod tests {
         quote(&mut quoted, "pay\u{200b} \u{e0050}\u{e0041}\u{202e}now \u{1f469}\u{200d}\u{1f52c}");
         assert_eq!(quoted, "| pay now \u{1f469}\u{200d}\u{1f52c}\n");
         assert!(smuggles("x\u{e0041}") && !smuggles("x\u{200b}"));
+        assert_eq!(visible("a\r\nb\u{200b}\u{e0041}\n"), "a\nb\n");
     }
 
     #[test]
