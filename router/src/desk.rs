@@ -4,6 +4,8 @@
 //! process. [`Desk::serve`] adds the listeners and workers. Stopping goes the other way round: first
 //! nothing new comes in, then what runs is finished, then the store is closed.
 
+use crate::own::Kinds;
+use crate::tools::ToolServers;
 use crate::voice::Calls;
 use crate::{
     config::Config,
@@ -28,7 +30,6 @@ use frontdesk_smtp::{
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::{
-    collections::HashMap,
     net::SocketAddr,
     path::Path,
     sync::{Arc, OnceLock},
@@ -42,19 +43,19 @@ use tokio::{
 /// The front door of the library: a configuration and the agents a program brings along.
 pub struct Frontdesk {
     config: Config,
-    agents: HashMap<String, BoxedAgent>,
+    agents: Kinds,
     clock: Arc<dyn Clock>,
 }
 
 impl Frontdesk {
     /// With a configuration that was loaded (see [`Config::load_with`] for the kinds of your own agents).
     pub fn new(config: Config) -> Self {
-        Self { config, agents: HashMap::new(), clock: Arc::new(SystemClock) }
+        Self { config, agents: Kinds::new(), clock: Arc::new(SystemClock) }
     }
 
     /// Adds agent kinds.
     #[must_use]
-    pub fn kinds(mut self, kinds: HashMap<String, BoxedAgent>) -> Self {
+    pub fn kinds(mut self, kinds: Kinds) -> Self {
         self.agents.extend(kinds);
         self
     }
@@ -62,7 +63,7 @@ impl Frontdesk {
     /// Adds an agent kind. Configured agents of this kind run it.
     #[must_use]
     pub fn kind(mut self, kind: impl Into<String>, agent: impl Agent) -> Self {
-        self.agents.insert(kind.into(), BoxedAgent::new(agent));
+        self.agents.insert(kind.into(), BoxedAgent::new(agent).into());
         self
     }
 
@@ -96,17 +97,15 @@ pub struct Desk {
     pub front: http::Front,
     /// What hears and speaks in calls.
     pub engines: Engines,
+    /// Servers of tools.
+    pub tools: ToolServers,
     /// Calls, once the desk is served.
     pub calls: OnceLock<Arc<Calls>>,
     registry: Registry,
 }
 
 impl Desk {
-    async fn open(
-        config: Config,
-        custom: &HashMap<String, BoxedAgent>,
-        clock: Arc<dyn Clock>,
-    ) -> anyhow::Result<Self> {
+    async fn open(config: Config, custom: &Kinds, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         install_crypto();
         let data = config.server.data.clone();
         let now = clock.now();
@@ -119,11 +118,13 @@ impl Desk {
             Ok((store, keys, ring))
         })
         .await??;
-        let (directory, registry) = Directory::build(&config, custom, &store, ring).await?;
+        let tools = ToolServers::new(&config.mcp);
+        let (directory, registry) = Directory::build(&config, custom, &tools, &store, ring).await?;
         let (directory, keys) = (Arc::new(directory), Arc::new(keys));
         let renderer = Arc::new(Renderer::new(directory.clone(), keys.clone()));
         Ok(Self {
             engines: Engines::new(&config),
+            tools,
             calls: OnceLock::new(),
             config: Arc::new(config),
             store,
@@ -274,6 +275,7 @@ impl Running {
         }
         self.calls.stop().await;
         self.runtime.stop().await;
+        self.desk.tools.stop().await;
         joined(self.delivering.await, "delivery");
         for serving in self.serving {
             serving.abort();
@@ -352,7 +354,7 @@ fn smtp_config(config: &Config) -> receive::Config {
 }
 
 /// TLS needs one provider for the process; a second call finds it there.
-fn install_crypto() {
+pub(crate) fn install_crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 

@@ -7,7 +7,9 @@ use crate::{
     config::{
         ASSISTANT, AgentConfig, Config, DICTATION, LOCAL_DOMAIN, Mode, ModelsConfig, RECEPTIONIST,
     },
+    own::{Kind, Kinds},
     token::{Day, KeyRing},
+    tools::ToolServers,
 };
 use anyhow::Context as _;
 use frontdesk_agents::{
@@ -52,7 +54,8 @@ impl Directory {
     /// program brings along.
     pub async fn build(
         config: &Config,
-        custom: &HashMap<String, BoxedAgent>,
+        custom: &Kinds,
+        servers: &ToolServers,
         store: &Store,
         keys: KeyRing,
     ) -> anyhow::Result<(Self, Registry)> {
@@ -66,7 +69,7 @@ impl Directory {
         let mut agents = HashMap::new();
         let mut rules = HashMap::new();
         for (agent, id) in config.agents.iter().zip(ids) {
-            registry.add(*id, &agent.name, behaviour(agent, &config.models, custom)?);
+            registry.add(*id, &agent.name, behaviour(agent, &config.models, custom, servers)?);
             rules.insert(*id, rules_of(agent));
             let name = AgentName::new(&agent.name)?;
             agents.insert(name, Known { id: *id, config: agent.clone() });
@@ -153,10 +156,16 @@ fn is_own(table: &Table, address: &str) -> bool {
 fn behaviour(
     agent: &AgentConfig,
     models: &ModelsConfig,
-    custom: &HashMap<String, BoxedAgent>,
+    custom: &Kinds,
+    servers: &ToolServers,
 ) -> anyhow::Result<BoxedAgent> {
-    if let Some(custom) = custom.get(&agent.kind) {
-        return Ok(custom.clone());
+    match custom.get(&agent.kind) {
+        Some(Kind::Agent(own)) => return Ok(own.clone()),
+        Some(Kind::Assistant(own)) => {
+            let assistant = assistants::assistant(agent, models, servers, Some(own))?;
+            return Ok(BoxedAgent::new(assistant));
+        }
+        None => {}
     }
     if agent.kind == RECEPTIONIST {
         let answer = agent.reply.replace("{agent}", &agent.display_name);
@@ -166,7 +175,7 @@ fn behaviour(
         return Ok(BoxedAgent::new(Receptionist::new(options)));
     }
     if agent.kind == ASSISTANT {
-        return Ok(BoxedAgent::new(assistants::assistant(agent, models)?));
+        return Ok(BoxedAgent::new(assistants::assistant(agent, models, servers, None)?));
     }
     if agent.kind == DICTATION {
         return Ok(BoxedAgent::new(Dictation));

@@ -6,7 +6,9 @@
 //! - [`directory`]: the configured agents, as addresses, rules and behaviour;
 //! - [`engines`]: what hears and speaks in calls, and what stands in for it;
 //! - [`mail`]: both directions of mail;
+//! - [`own`]: what a program brings along;
 //! - [`models`]: speech models, downloaded and checked;
+//! - [`tools`]: tools of other servers, as assistants use them;
 //! - [`http`]: the API, health and metrics;
 //! - [`desk`]: an open installation and [`desk::Desk::serve`], the wiring in reading order.
 
@@ -22,7 +24,9 @@ pub mod http;
 pub mod keys;
 pub mod mail;
 pub mod models;
+pub mod own;
 pub mod token;
+pub mod tools;
 pub mod voice;
 
 pub use desk::{Desk, Frontdesk, Running};

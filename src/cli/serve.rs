@@ -50,7 +50,8 @@ impl Serve {
 }
 
 fn start_log(config: &Config) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&config.server.log_level)
+    // rmcp logs what is in requests, and a few lines of its own for each.
+    let filter = EnvFilter::try_new(format!("{},rmcp=warn", config.server.log_level))
         .map_err(|error| Failure::Other(format!("server.log_level: {error}")))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -78,6 +79,11 @@ fn greet(running: &frontdesk_router::Running) {
     }
     for agent in &config.agents {
         println!("  agent    {} ({})", agent.addresses.join(", "), agent.kind);
+    }
+    if config.models.is_rehearsal() {
+        println!(
+            "  model    none is configured, so a script answers; set OPENAI_API_KEY or [models]"
+        );
     }
     println!("  data     {}", config.server.data.display());
     println!("  answers  {} (nothing leaves this machine)", config.server.outgoing().display());
