@@ -23,21 +23,19 @@ mod serve;
 mod tokens;
 mod users;
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use frontdesk_router::agents::runtime::BoxedAgent;
 use frontdesk_router::config::{AgentConfig, Config, ConfigErrors};
+use frontdesk_router::own;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use client::{ApiError, Call, Client};
 use output::Output;
 
-/// The agents a program brings along, by kind.
-pub type Kinds = HashMap<String, BoxedAgent>;
+pub use frontdesk_router::own::Kinds;
 
 /// The config file that is read if it is there and no other is named.
 const USUAL_CONFIG: &str = "frontdesk.toml";
@@ -146,8 +144,8 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-/// Runs a command and says how it went.
-pub async fn run(cli: Cli, kinds: Kinds) -> ExitCode {
+/// Runs a command and says how it went. `rehearsal` is the address of what answers while no model is configured.
+pub async fn run(cli: Cli, kinds: Kinds, rehearsal: Option<String>) -> ExitCode {
     let command = match cli.command {
         Some(command) => command,
         None if !kinds.is_empty() => Command::Serve(serve::Serve::default()),
@@ -157,7 +155,7 @@ pub async fn run(cli: Cli, kinds: Kinds) -> ExitCode {
         }
     };
     let mut output = Output::stdout(cli.global.json);
-    let result = dispatch(&cli.global, command, kinds, &mut output).await;
+    let result = dispatch(&cli.global, command, kinds, rehearsal, &mut output).await;
     match result {
         Ok(()) | Err(Failure::NobodyReads) => ExitCode::SUCCESS,
         Err(Failure::Told) => ExitCode::FAILURE,
@@ -175,16 +173,21 @@ async fn dispatch(
     global: &Global,
     command: Command,
     kinds: Kinds,
+    rehearsal: Option<String>,
     output: &mut Output,
 ) -> Result<(), Failure> {
     let file = config_file(global);
-    let mut names: Vec<&str> = kinds.keys().map(String::as_str).collect();
-    names.sort_unstable();
-    let mut config = Config::load_with(file.as_deref(), &names)?;
-    if file.is_none() && !names.is_empty() {
+    let own = own::known(&kinds);
+    let mut config = Config::load_own(file.as_deref(), &own)?;
+    if file.is_none() && !own.is_empty() {
         // A program with agents of its own needs no config file to try them.
         config.agents =
-            names.iter().map(|kind| AgentConfig::of_kind(kind, &config.mail.domains)).collect();
+            own.iter().map(|kind| AgentConfig::of_own(kind, &config.mail.domains)).collect();
+    }
+    if let Some(address) = rehearsal
+        && config.models.default.is_empty()
+    {
+        config.models.rehearse(&address);
     }
     if let Some(data) = &global.data {
         config.server.data.clone_from(data);
