@@ -241,3 +241,133 @@ async fn a_model_without_its_key_stops_no_start_and_its_mail_goes_before_a_perso
     assert!(why.contains("set OPENAI_API_KEY"), "{why}");
     desk.stop().await;
 }
+
+/// A picture of one pixel.
+const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+/// As much of a document as its first line.
+const PDF: &str = "JVBERi0xLjcK";
+
+/// A mail with a picture, a document, and something that calls itself a picture.
+fn with_files() -> Vec<u8> {
+    let part = |name: &str, media_type: &str, base64: &str| {
+        format!(
+            "--b\r\nContent-Type: {media_type}\r\nContent-Disposition: attachment; filename=\"{name}\"\r\n\
+             Content-Transfer-Encoding: base64\r\n\r\n{base64}\r\n"
+        )
+    };
+    format!(
+        "From: ann@localhost\r\nTo: hello@localhost\r\nSubject: My lamp\r\nDate: Fri, 20 Nov 2026 10:00:00 +0000\r\n\
+         Message-ID: <files@localhost>\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\
+         --b\r\nContent-Type: text/plain\r\n\r\nWhat is wrong with it?\r\n{}{}{}--b--\r\n",
+        part("lamp.png", "image/png", PNG),
+        part("bill.pdf", "application/pdf", PDF),
+        part("fake.png", "image/png", "TVqQAAM="),
+    )
+    .into_bytes()
+}
+
+/// The number of a file's part, as the context says it.
+fn part_of(asked: &Asked, name: &str) -> u32 {
+    let told = asked.last_user();
+    let line = told.lines().find(|line| line.contains(&format!("file \"{name}\""))).unwrap();
+    let number = line.split(" · ").find_map(|part| part.strip_prefix("part ")).unwrap();
+    number.parse().unwrap()
+}
+
+/// What is shown in a request, as the protocol has it: pictures, then documents.
+fn shown(asked: &Asked) -> (usize, usize) {
+    let body = asked.body.to_string();
+    match asked.protocol {
+        Some(frontdesk_agents::testing::model_server::Protocol::Anthropic) => (
+            body.matches(&format!("\"data\":\"{PNG}\",\"media_type\":\"image/png\"")).count(),
+            body.matches(&format!("\"data\":\"{PDF}\",\"media_type\":\"application/pdf\"")).count(),
+        ),
+        _ => (
+            body.matches(&format!("data:image/png;base64,{PNG}")).count(),
+            body.matches(&format!("data:application/pdf;base64,{PDF}")).count(),
+        ),
+    }
+}
+
+/// An assistant whose model takes pictures and documents.
+async fn sees_files(
+    wire: &str,
+    more: &str,
+    model: impl Fn(&Asked) -> Script + Send + Sync + 'static,
+) -> (ModelServer, Desk) {
+    let model = ModelServer::start(model).await;
+    let config = format!(
+        "[models.custom]\nbase_url = \"{}\"\nwire = \"{wire}\"\nimages = true\n\
+         [[agent]]\nname = \"hello\"\nkind = \"assistant\"\nmodel = \"custom:m\"\napproval = \"none\"\n{more}",
+        model.base_url()
+    );
+    let desk = Desk::serve(Setup { config, ..Setup::default() }, |desk| desk).await;
+    let mut client = support::Client::connect(desk.smtp).await.unwrap();
+    let reply = client.send("ann@localhost", &["hello@localhost"], &with_files()).await.unwrap();
+    assert!(reply.is(250), "{reply:?}");
+    (model, desk)
+}
+
+async fn files_are_shown_when_the_model_asks(wire: &str) {
+    let (model, desk) = sees_files(wire, "", |asked: &Asked| {
+        let read = |name: &str| json!({ "message": 1, "part": part_of(asked, name) });
+        match asked.all_results().len() {
+            0 => Script::new()
+                .call("read_attachment", &read("lamp.png"))
+                .call("read_attachment", &read("bill.pdf"))
+                .call("read_attachment", &read("fake.png")),
+            3 => Script::new().call("label", &json!({ "label": "broken" })),
+            _ => Script::say("Its bulb is broken."),
+        }
+    })
+    .await;
+    let review = until("what came with a mail holds the call", async || {
+        desk.api.list("/api/v1/reviews").await.into_iter().next()
+    })
+    .await;
+    assert_eq!(review["call"]["tool"], "label");
+    assert!(review["foreign"].to_string().contains("lamp.png"), "{review:#}");
+    let asked = model.asked();
+    assert_eq!((shown(&asked[0]), shown(&asked[1])), ((0, 0), (1, 1)));
+    let results = asked[1].all_results();
+    assert!(results[0].contains("shown below the results · nobody vouches for it"), "{results:?}");
+    assert!(results[2].contains("neither text nor a picture nor PDF"), "{results:?}");
+    // They stay before the model for the rest of the turn, each once.
+    let path = format!("/api/v1/reviews/{}/approve", review["id"]);
+    desk.api.post(&path, json!({})).await;
+    until("the answer leaves", async || desk.captured().pop()).await;
+    assert_eq!(shown(model.asked().last().unwrap()), (1, 1));
+    desk.stop().await;
+}
+
+#[tokio::test]
+async fn pictures_and_documents_are_shown_when_the_model_asks_over_chat_completions() {
+    files_are_shown_when_the_model_asks("openai").await;
+}
+
+#[tokio::test]
+async fn pictures_and_documents_are_shown_when_the_model_asks_over_messages() {
+    files_are_shown_when_the_model_asks("anthropic").await;
+}
+
+#[tokio::test]
+async fn files_are_before_the_model_from_the_beginning_where_the_config_says_so() {
+    for wire in ["openai", "anthropic"] {
+        let (model, desk) = sees_files(wire, "show_attachments = true\n", |asked: &Asked| {
+            match asked.all_results().len() {
+                0 => Script::new().call("label", &json!({ "label": "broken" })),
+                _ => Script::say("Its bulb is broken."),
+            }
+        })
+        .await;
+        let review = until("what came with a mail holds the call", async || {
+            desk.api.list("/api/v1/reviews").await.into_iter().next()
+        })
+        .await;
+        assert_eq!(review["call"]["tool"], "label");
+        let asked = model.asked();
+        assert_eq!(shown(&asked[0]), (1, 1), "{wire}");
+        assert!(!asked[0].body.to_string().contains("TVqQAAM="), "{wire}");
+        desk.stop().await;
+    }
+}

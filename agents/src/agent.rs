@@ -14,8 +14,8 @@
 //! they run again for their effects, and what they say then is dropped.
 
 use crate::{
-    Attachment, CallId, ConversationId, Draft, InstanceId, Mail, MessageId, ScheduleId, TaskId,
-    Trust, Verdict,
+    Attachment, CallId, ConversationId, Draft, InstanceId, Mail, MessageId, Question, ScheduleId,
+    TaskId, Trust, Verdict,
     live::{
         Call, CallEnded, CallerCard, Interrupted, LiveEvent, LiveSnapshot, Reply, Transcript, Turn,
     },
@@ -86,13 +86,28 @@ pub trait Agent: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Another agent (or another instance of this one) said something.
+    /// Another agent (or another instance of this one) said something. The default hands questions to
+    /// [`Agent::on_question`] and answers them.
     fn on_message(
         &self,
-        _cx: &mut Context<'_, Self::State>,
-        _message: &AgentMessage,
+        cx: &mut Context<'_, Self::State>,
+        message: &AgentMessage,
     ) -> Result<(), HandlerError> {
+        if let Some(question) = Question::of(message) {
+            let answer = self.on_question(cx, &question);
+            cx.answer(message, question.answered(answer));
+        }
         Ok(())
+    }
+
+    /// Another agent asks and waits: an assistant through a tool of [`crate::tool::Tools::asks`], or by name. It is
+    /// told the value, or the error.
+    fn on_question(
+        &self,
+        _cx: &mut Context<'_, Self::State>,
+        _question: &Question,
+    ) -> Result<Value, HandlerError> {
+        Err("this agent answers no questions".into())
     }
 
     /// A task of this instance ended, one way or another.

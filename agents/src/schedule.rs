@@ -4,7 +4,8 @@
 //! of it and the clock, so a schedule survives a restart as three columns of a row.
 
 use croner::Cron;
-use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
+pub use jiff::SignedDuration;
+use jiff::{Timestamp, civil, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 

@@ -3,13 +3,17 @@
 //! A model that cannot be asked, because its key is missing for instance, stops no start and no mail: every
 //! question to it is answered with what is wrong, and so its turns go before a person with that.
 
-use crate::config::{AgentConfig, ModelsConfig};
+use crate::{
+    config::{AgentConfig, ModelsConfig},
+    own,
+    tools::ToolServers,
+};
 use anyhow::Context as _;
 use frontdesk_agents::{
     HandlerError,
     builtin::{Assistant, AssistantOptions},
     model::{Capabilities, Error, ErrorKind, EventStream, Model, Request},
-    tool::{Attachments, Tools},
+    tool::Attachments,
     turn::DailyBudget,
 };
 use frontdesk_smtp::read;
@@ -17,7 +21,12 @@ use futures_util::{StreamExt, stream};
 use std::sync::Arc;
 
 /// The assistant that an `[[agent]]` describes.
-pub fn assistant(agent: &AgentConfig, models: &ModelsConfig) -> anyhow::Result<Assistant> {
+pub fn assistant(
+    agent: &AgentConfig,
+    models: &ModelsConfig,
+    servers: &ToolServers,
+    own: Option<&own::Assistant>,
+) -> anyhow::Result<Assistant> {
     let given = &agent.assistant;
     let names = names(agent, models);
     let model = models.open(&names).unwrap_or_else(|error| {
@@ -25,11 +34,23 @@ pub fn assistant(agent: &AgentConfig, models: &ModelsConfig) -> anyhow::Result<A
         Arc::new(Unusable { name: names.join(", "), why: error.to_string() })
     });
     let usual = AssistantOptions::default();
+    let instructions = given.instructions.clone();
+    let instructions = instructions.or_else(|| own.map(|own| own.instructions.clone()));
+    let mut tools = servers.of(given);
+    let mut wanted = given.tools.clone();
+    if let Some(own) = own {
+        if !wanted.is_empty() {
+            // What the configuration names are built-in ones; its own come with the program.
+            wanted.extend(own.tools.iter().map(|tool| tool.spec().name.clone()));
+        }
+        tools.merge(own.tools.clone())?;
+    }
     let options = AssistantOptions {
-        instructions: given.instructions.clone().unwrap_or_else(|| usual.instructions.clone()),
+        instructions: instructions.unwrap_or_else(|| usual.instructions.clone()),
         models: names,
-        tools: given.tools.clone(),
+        tools: wanted,
         approvals: given.tool_approval.clone(),
+        shows_files: given.show_attachments,
         budget: DailyBudget {
             tokens: given.tokens_per_day,
             cost: given.cost_per_day,
@@ -41,7 +62,7 @@ pub fn assistant(agent: &AgentConfig, models: &ModelsConfig) -> anyhow::Result<A
         working_hours: given.working_hours.clone(),
         ..usual
     };
-    let assistant = Assistant::new(options, model, Tools::new())
+    let assistant = Assistant::new(options, model, tools)
         .with_context(|| format!("make the assistant {:?}", agent.name))?;
     Ok(assistant.with_files(Arc::new(Parts)))
 }

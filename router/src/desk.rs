@@ -4,6 +4,8 @@
 //! process. [`Desk::serve`] adds the listeners and workers. Stopping goes the other way round: first
 //! nothing new comes in, then what runs is finished, then the store is closed.
 
+use crate::own::Kinds;
+use crate::tools::ToolServers;
 use crate::voice::Calls;
 use crate::{
     config::Config,
@@ -29,7 +31,6 @@ use frontdesk_smtp::{
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::{
-    collections::HashMap,
     net::SocketAddr,
     path::Path,
     sync::{Arc, OnceLock},
@@ -43,7 +44,7 @@ use tokio::{
 /// The front door of the library: a configuration and the agents a program brings along.
 pub struct Frontdesk {
     config: Config,
-    agents: HashMap<String, BoxedAgent>,
+    agents: Kinds,
     clock: Arc<dyn Clock>,
     source: Option<Source>,
 }
@@ -51,12 +52,12 @@ pub struct Frontdesk {
 impl Frontdesk {
     /// With a configuration that was loaded (see [`Config::load_with`] for the kinds of your own agents).
     pub fn new(config: Config) -> Self {
-        Self { config, agents: HashMap::new(), clock: Arc::new(SystemClock), source: None }
+        Self { config, agents: Kinds::new(), clock: Arc::new(SystemClock), source: None }
     }
 
     /// Adds agent kinds.
     #[must_use]
-    pub fn kinds(mut self, kinds: HashMap<String, BoxedAgent>) -> Self {
+    pub fn kinds(mut self, kinds: Kinds) -> Self {
         self.agents.extend(kinds);
         self
     }
@@ -64,7 +65,7 @@ impl Frontdesk {
     /// Adds an agent kind. Configured agents of this kind run it.
     #[must_use]
     pub fn kind(mut self, kind: impl Into<String>, agent: impl Agent) -> Self {
-        self.agents.insert(kind.into(), BoxedAgent::new(agent));
+        self.agents.insert(kind.into(), BoxedAgent::new(agent).into());
         self
     }
 
@@ -106,6 +107,8 @@ pub struct Desk {
     pub front: http::Front,
     /// What hears and speaks in calls.
     pub engines: Engines,
+    /// Servers of tools. Replaced when the configuration changes.
+    pub(crate) tools: Mutex<ToolServers>,
     /// Calls, once the desk is served.
     pub calls: OnceLock<Arc<Calls>>,
     pub(crate) registry: Registry,
@@ -115,7 +118,7 @@ pub struct Desk {
 impl Desk {
     async fn open(
         config: Config,
-        custom: HashMap<String, BoxedAgent>,
+        custom: Kinds,
         clock: Arc<dyn Clock>,
         source: Option<Source>,
     ) -> anyhow::Result<Self> {
@@ -131,11 +134,14 @@ impl Desk {
             Ok((store, keys, ring))
         })
         .await??;
-        let (directory, registry) = Directory::build(&config, &custom, &store, ring).await?;
+        let tools = ToolServers::new(&config.mcp);
+        let (directory, registry) =
+            Directory::build(&config, &custom, &tools, &store, ring).await?;
         let (directory, keys) = (Arc::new(directory), Arc::new(keys));
         let renderer = Arc::new(Renderer::new(directory.clone(), keys.clone()));
         Ok(Self {
             engines: Engines::new(&config),
+            tools: Mutex::new(tools),
             calls: OnceLock::new(),
             reloads: Reloads { source, custom, running: Mutex::new(config.clone()) },
             config: Arc::new(config),
@@ -288,6 +294,7 @@ impl Running {
         }
         self.calls.stop().await;
         self.runtime.stop().await;
+        self.desk.tools.lock().await.stop().await;
         joined(self.delivering.await, "delivery");
         for serving in self.serving {
             serving.abort();
@@ -366,7 +373,7 @@ fn smtp_config(config: &Config) -> receive::Config {
 }
 
 /// TLS needs one provider for the process; a second call finds it there.
-fn install_crypto() {
+pub(crate) fn install_crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 

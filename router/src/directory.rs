@@ -7,7 +7,9 @@ use crate::{
     config::{
         ASSISTANT, AgentConfig, Config, DICTATION, LOCAL_DOMAIN, Mode, ModelsConfig, RECEPTIONIST,
     },
+    own::{Kind, Kinds},
     token::{Day, KeyRing},
+    tools::ToolServers,
 };
 use anyhow::Context as _;
 use frontdesk_agents::{
@@ -60,12 +62,13 @@ impl Directory {
     /// program brings along.
     pub async fn build(
         config: &Config,
-        custom: &HashMap<String, BoxedAgent>,
+        custom: &Kinds,
+        servers: &ToolServers,
         store: &Store,
         keys: KeyRing,
     ) -> anyhow::Result<(Self, Registry)> {
         let mut registry = Registry::default();
-        let (listed, postmaster) = list(config, custom, store, &mut registry).await?;
+        let (listed, postmaster) = list(config, custom, servers, store, &mut registry).await?;
         let directory = Self {
             postmaster,
             keys: RwLock::new(Arc::new(keys)),
@@ -78,12 +81,13 @@ impl Directory {
     pub async fn replace(
         &self,
         config: &Config,
-        custom: &HashMap<String, BoxedAgent>,
+        custom: &Kinds,
+        servers: &ToolServers,
         store: &Store,
         registry: &Registry,
     ) -> anyhow::Result<()> {
         let mut others = Registry::default();
-        let (listed, _) = list(config, custom, store, &mut others).await?;
+        let (listed, _) = list(config, custom, servers, store, &mut others).await?;
         registry.replace(&others);
         *self.listed.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(listed);
         Ok(())
@@ -135,7 +139,8 @@ impl Directory {
 /// rules in force as they were.
 async fn list(
     config: &Config,
-    custom: &HashMap<String, BoxedAgent>,
+    custom: &Kinds,
+    servers: &ToolServers,
     store: &Store,
     registry: &mut Registry,
 ) -> anyhow::Result<(Listed, AgentId)> {
@@ -148,7 +153,7 @@ async fn list(
     let (mut agents, mut made) = (HashMap::new(), Vec::new());
     let mut rules = HashMap::new();
     for (agent, id) in config.agents.iter().zip(ids) {
-        made.push((*id, &agent.name, behaviour(agent, &config.models, custom)?));
+        made.push((*id, &agent.name, behaviour(agent, &config.models, custom, servers)?));
         rules.insert(*id, rules_of(agent));
         let name = AgentName::new(&agent.name)?;
         agents.insert(name, Arc::new(Known { id: *id, config: agent.clone() }));
@@ -201,10 +206,16 @@ fn is_own(table: &Table, address: &str) -> bool {
 fn behaviour(
     agent: &AgentConfig,
     models: &ModelsConfig,
-    custom: &HashMap<String, BoxedAgent>,
+    custom: &Kinds,
+    servers: &ToolServers,
 ) -> anyhow::Result<BoxedAgent> {
-    if let Some(custom) = custom.get(&agent.kind) {
-        return Ok(custom.clone());
+    match custom.get(&agent.kind) {
+        Some(Kind::Agent(own)) => return Ok(own.clone()),
+        Some(Kind::Assistant(own)) => {
+            let assistant = assistants::assistant(agent, models, servers, Some(own))?;
+            return Ok(BoxedAgent::new(assistant));
+        }
+        None => {}
     }
     if agent.kind == RECEPTIONIST {
         let answer = agent.reply.replace("{agent}", &agent.display_name);
@@ -214,7 +225,7 @@ fn behaviour(
         return Ok(BoxedAgent::new(Receptionist::new(options)));
     }
     if agent.kind == ASSISTANT {
-        return Ok(BoxedAgent::new(assistants::assistant(agent, models)?));
+        return Ok(BoxedAgent::new(assistants::assistant(agent, models, servers, None)?));
     }
     if agent.kind == DICTATION {
         return Ok(BoxedAgent::new(Dictation));

@@ -6,8 +6,10 @@
 //! - [`directory`]: the configured agents, as addresses, rules and behaviour;
 //! - [`engines`]: what hears and speaks in calls, and what stands in for it;
 //! - [`mail`]: both directions of mail;
+//! - [`own`]: what a program brings along;
 //! - [`models`]: speech models, downloaded and checked;
 //! - [`reload`]: a changed configuration, taken over while it runs;
+//! - [`tools`]: tools of other servers, as assistants use them;
 //! - [`http`]: the API, health and metrics;
 //! - [`mcp`]: the API as tools, for models in other programs;
 //! - [`desk`]: an open installation and [`desk::Desk::serve`], the wiring in reading order.
@@ -26,7 +28,9 @@ pub mod mail;
 pub mod mcp;
 pub mod models;
 pub mod reload;
+pub mod own;
 pub mod token;
+pub mod tools;
 pub mod voice;
 
 pub use desk::{Desk, Frontdesk, Running};

@@ -10,8 +10,8 @@
 use crate::{
     config::{Config, ConfigErrors, as_far_as_live, differences},
     desk::Desk,
+    own::Kinds,
 };
-use frontdesk_agents::runtime::BoxedAgent;
 use std::{
     collections::HashMap,
     os::unix::fs::MetadataExt as _,
@@ -46,7 +46,7 @@ impl Source {
 /// What a desk needs to take over another configuration.
 pub(crate) struct Reloads {
     pub source: Option<Source>,
-    pub custom: HashMap<String, BoxedAgent>,
+    pub custom: Kinds,
     /// What runs. Held while it is replaced.
     pub running: Mutex<Config>,
 }
@@ -109,7 +109,11 @@ impl Desk {
                 .push(one.what);
         }
         if !reloaded.changed.is_empty() {
-            self.directory.replace(&new, &reloads.custom, &self.store, &self.registry).await?;
+            let mut tools = self.tools.lock().await;
+            let servers = tools.with(&new.mcp);
+            let Reloads { custom, .. } = reloads;
+            self.directory.replace(&new, custom, &servers, &self.store, &self.registry).await?;
+            *tools = servers;
             *running = new;
         }
         Ok(reloaded)

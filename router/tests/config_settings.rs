@@ -5,9 +5,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use frontdesk_agents::{admission::InstancePolicy, gate::Approval};
+use frontdesk_agents::{Trust, admission::InstancePolicy, gate::Approval, tool::CallEffect};
 use frontdesk_router::config::{
-    AgentConfig, Config, ConfigErrors, LogFormat, Talk, known_keys, reachable,
+    AgentConfig, Config, ConfigErrors, LogFormat, Reach, Talk, known_keys, reachable,
 };
 use frontdesk_router::models::Mirror;
 
@@ -60,9 +60,13 @@ fn the_keys_that_the_example_comments_out_exist_and_have_good_values() {
         Ok(_) => Vec::new(),
         Err(errors) => errors.problems,
     };
-    // The files it names are not on this machine; nothing else may be wrong.
-    let others: Vec<_> =
-        problems.iter().filter(|problem| !problem.message.contains("there is no file")).collect();
+    // The files it names are not on this machine, and it shows both ways to reach a server of tools; nothing else
+    // may be wrong.
+    let expected = ["there is no file", "A server is reached one way"];
+    let others: Vec<_> = problems
+        .iter()
+        .filter(|problem| !expected.iter().any(|part| problem.message.contains(part)))
+        .collect();
     assert!(others.is_empty(), "{others:#?}");
     assert!(uncommented.matches("tls_key_file = ").count() == 1, "nothing was uncommented");
 }
@@ -417,4 +421,49 @@ fn an_assistant_writes_to_strangers_as_its_config_says() {
     {
         assert!(errors.contains(part), "{part}: {errors}");
     }
+}
+
+#[test]
+fn servers_of_tools_are_reached_believed_and_used_as_the_file_says() {
+    let text = "\
+        [models]\ndefault = \"ollama:qwen3:8b\"\n\
+        [mcp.shop]\ncommand = \"shop-tools\"\nargs = [\"--stdio\"]\nenv = { SHOP = \"north\" }\n\
+        env_from = [\"SHOP_KEY\", \"SHOP_REGION\"]\neffects = { search = \"read\" }\n\
+        least_trust = { refund = \"staff\" }\ntimeouts = { report = \"2m\" }\n\
+        [mcp.wiki-2]\nurl = \"https://wiki.example.org/mcp\"\ntrust_annotations = true\ntimeout = \"5s\"\n\
+        [[agent]]\nname = \"hello\"\nkind = \"assistant\"\n\
+        tools = [\"mcp:shop/search\", \"mcp:wiki-2/*\"]\n\
+        tool_approval = { \"mcp:wiki-2/edit\" = \"all\", \"mcp:wiki-2/*\" = \"none\" }\n";
+    let env = |name: &str| match name {
+        "SHOP_KEY" => Some("key-of-the-shop".to_owned()),
+        "MCP_WIKI_2_TOKEN" => Some("token-of-the-wiki".to_owned()),
+        _ => None,
+    };
+    let config =
+        Config::parse(text, Path::new("frontdesk.toml"), Path::new("/etc"), &[], &env).unwrap();
+    let shop = &config.mcp["shop"];
+    let Reach::Program { command, args, env, secrets, unset } = &shop.reach else {
+        panic!("the shop is a program");
+    };
+    assert_eq!((command.to_str(), args.len()), (Some("shop-tools"), 1));
+    assert_eq!((env["SHOP"].as_str(), secrets["SHOP_KEY"].expose()), ("north", "key-of-the-shop"));
+    assert_eq!(unset, &["SHOP_REGION"]);
+    assert_eq!(shop.effects["search"], CallEffect::Read);
+    assert_eq!(shop.least_trust["refund"], Trust::Staff);
+    assert_eq!((shop.timeout.as_secs(), shop.timeouts["report"].as_secs()), (30, 120));
+    assert!(!shop.trust_annotations && !shop.trust_results);
+
+    let wiki = &config.mcp["wiki-2"];
+    let Reach::Http { token, .. } = &wiki.reach else { panic!("the wiki is reached by HTTP") };
+    assert_eq!(token.as_ref().unwrap().expose(), "token-of-the-wiki");
+    assert!(!format!("{config:?}").contains("of-the-"), "a secret is shown");
+    assert_eq!((wiki.timeout.as_secs(), wiki.trust_annotations), (5, true));
+
+    let used = &config.agents[0].assistant.mcp;
+    assert!(used["shop"].allows("search") && !used["shop"].allows("refund"));
+    assert!(used["wiki-2"].allows("edit"));
+    assert_eq!(used["wiki-2"].approval_of("edit"), Some(Approval::All));
+    assert_eq!(used["wiki-2"].approval_of("read"), Some(Approval::None));
+    // Without any built-in one named, the usual ones are there as well.
+    assert!(config.agents[0].assistant.tools.contains("hand_to_person"));
 }

@@ -10,8 +10,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
+use frontdesk_router::agents::tool::CallEffect;
 use frontdesk_router::config::{ASSISTANT, AgentConfig, Config, LOCAL_DOMAIN, reachable};
 use frontdesk_router::engines::{Job, Standing, State, standings};
+use frontdesk_router::tools::standing as tools;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpStream, UnixStream};
@@ -142,6 +144,56 @@ fn model(agent: &AgentConfig, config: &Config) -> Option<Finding> {
     })
 }
 
+/// A server of tools, and what is wrong with how it is used.
+fn server_of_tools(config: &Config, standing: &tools::Standing) -> Vec<Finding> {
+    let name = &standing.server;
+    let mut findings = Vec::new();
+    match &standing.tools {
+        Ok(has) => {
+            let word = |effect| match effect {
+                CallEffect::Read => "read",
+                CallEffect::Reversible => "reversible",
+                CallEffect::Final => "final",
+            };
+            let listed: Vec<_> =
+                has.iter().map(|tool| format!("{} ({})", tool.name, word(tool.effect))).collect();
+            let detail = format!("{name} has {}", listed.join(", "));
+            findings.push(match standing.used_by.is_empty() {
+                false => {
+                    let users = standing.used_by.join(", ");
+                    Finding::good("tools", format!("{detail}, for {users}"))
+                }
+                true => Finding::note(
+                    "tools",
+                    format!("{detail}, and no assistant uses it"),
+                    format!("Name what one may use: tools = [\"usual\", \"mcp:{name}/*\"]."),
+                ),
+            });
+        }
+        Err(why) => {
+            let fix = config.mcp.get(name).map(tools::Standing::fix).unwrap_or_default();
+            let detail = format!("{name} cannot be used: {why}");
+            findings.push(Finding::bad("tools", detail, fix));
+        }
+    }
+    for (agent, tool, near) in &standing.missing {
+        let fix = match near {
+            Some(near) => format!("Did you mean \"mcp:{name}/{near}\"?"),
+            None => "Take it out of `tools` and `tool_approval`.".to_owned(),
+        };
+        let detail = format!("{agent} names mcp:{name}/{tool}, which {name} does not have");
+        findings.push(Finding::bad("tools", detail, fix));
+    }
+    for variable in &standing.unset {
+        findings.push(Finding::note(
+            "tools",
+            format!("{name} is to get {variable}, which is not set here"),
+            format!("Set it for the server, or take it out of `env_from` of [mcp.{name}]."),
+        ));
+    }
+    findings
+}
+
 async fn scorecard(config: &Config, file: Option<&Path>) -> Vec<Finding> {
     let running = UnixStream::connect(config.server.control_socket()).await.is_ok();
     let mut findings = vec![config_read(file), data(&config.server.data)];
@@ -150,6 +202,9 @@ async fn scorecard(config: &Config, file: Option<&Path>) -> Vec<Finding> {
         Finding::good("agent", format!("{} ({}) answers {addresses}", agent.name, agent.kind))
     }));
     findings.extend(config.agents.iter().filter_map(|agent| model(agent, config)));
+    for standing in tools::standings(config).await {
+        findings.extend(server_of_tools(config, &standing));
+    }
     findings.push(domains(config));
     findings.push(outgoing(config));
     for listen in &config.smtp.listen {

@@ -25,21 +25,19 @@ mod serve;
 mod tokens;
 mod users;
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use frontdesk_router::agents::runtime::BoxedAgent;
-use frontdesk_router::config::{AgentConfig, Config, ConfigErrors};
+use frontdesk_router::config::{AgentConfig, Config, ConfigErrors, OwnKind};
+use frontdesk_router::own;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use client::{ApiError, Call, Client};
 use output::Output;
 
-/// The agents a program brings along, by kind.
-pub type Kinds = HashMap<String, BoxedAgent>;
+pub use frontdesk_router::own::Kinds;
 
 /// The config file that is read if it is there and no other is named.
 const USUAL_CONFIG: &str = "frontdesk.toml";
@@ -152,8 +150,8 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-/// Runs a command and says how it went.
-pub async fn run(cli: Cli, kinds: Kinds) -> ExitCode {
+/// Runs a command and says how it went. `rehearsal` is the address of what answers while no model is configured.
+pub async fn run(cli: Cli, kinds: Kinds, rehearsal: Option<String>) -> ExitCode {
     let command = match cli.command {
         Some(command) => command,
         None if !kinds.is_empty() => Command::Serve(serve::Serve::default()),
@@ -163,7 +161,7 @@ pub async fn run(cli: Cli, kinds: Kinds) -> ExitCode {
         }
     };
     let mut output = Output::stdout(cli.global.json);
-    let result = dispatch(&cli.global, command, kinds, &mut output).await;
+    let result = dispatch(&cli.global, command, kinds, rehearsal, &mut output).await;
     match result {
         Ok(()) | Err(Failure::NobodyReads) => ExitCode::SUCCESS,
         Err(Failure::Told) => ExitCode::FAILURE,
@@ -181,12 +179,12 @@ async fn dispatch(
     global: &Global,
     command: Command,
     kinds: Kinds,
+    rehearsal: Option<String>,
     output: &mut Output,
 ) -> Result<(), Failure> {
     let file = config_file(global);
-    let mut names: Vec<String> = kinds.keys().cloned().collect();
-    names.sort_unstable();
-    let load = Load { file: file.clone(), names, data: global.data.clone() };
+    let load =
+        Load { file: file.clone(), own: own::known(&kinds), rehearsal, data: global.data.clone() };
     let config = load.config()?;
     let desk = Desk::new(config, kinds);
     match command {
@@ -213,19 +211,25 @@ async fn dispatch(
 struct Load {
     file: Option<PathBuf>,
     /// Kinds of agent the program brings along.
-    names: Vec<String>,
+    own: Vec<OwnKind>,
+    /// The address of what answers while no model is configured.
+    rehearsal: Option<String>,
     /// From the command line.
     data: Option<PathBuf>,
 }
 
 impl Load {
     fn config(&self) -> Result<Config, ConfigErrors> {
-        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
-        let mut config = Config::load_with(self.file.as_deref(), &names)?;
-        if self.file.is_none() && !names.is_empty() {
+        let mut config = Config::load_own(self.file.as_deref(), &self.own)?;
+        if self.file.is_none() && !self.own.is_empty() {
             // A program with agents of its own needs no config file to try them.
-            config.agents =
-                names.iter().map(|kind| AgentConfig::of_kind(kind, &config.mail.domains)).collect();
+            let domains = &config.mail.domains;
+            config.agents = self.own.iter().map(|kind| AgentConfig::of_own(kind, domains)).collect();
+        }
+        if let Some(address) = &self.rehearsal
+            && config.models.default.is_empty()
+        {
+            config.models.rehearse(address);
         }
         if let Some(data) = &self.data {
             config.server.data.clone_from(data);

@@ -101,6 +101,11 @@ fn greet(running: &frontdesk_router::Running) {
     for agent in &config.agents {
         println!("  agent    {} ({})", agent.addresses.join(", "), agent.kind);
     }
+    if config.models.is_rehearsal() {
+        println!(
+            "  model    none is configured, so a script answers; set OPENAI_API_KEY or [models]"
+        );
+    }
     println!("  data     {}", config.server.data.display());
     println!("  answers  {} (nothing leaves this machine)", config.server.outgoing().display());
     if let (Some(smtp), Some(agent)) = (running.smtp.first(), config.agents.first())

@@ -75,6 +75,18 @@ impl Server {
         arguments: &[&str],
         env: &[(&str, &Path)],
     ) -> Self {
+        let program = Path::new(env!("CARGO_BIN_EXE_frontdesk"));
+        Self::start_program(program, folder, config, arguments, env).await
+    }
+
+    /// The same with another program that has the command line of `frontdesk`.
+    pub async fn start_program(
+        program: &Path,
+        folder: &Path,
+        config: &str,
+        arguments: &[&str],
+        env: &[(&str, &Path)],
+    ) -> Self {
         let text = format!(
             "[http]\nlisten = [\"127.0.0.1:0\"]\n[smtp]\nlisten = [\"127.0.0.1:0\"]\n{config}"
         );
@@ -83,8 +95,10 @@ impl Server {
         let log = std::fs::File::options().create(true).append(true).open(folder.join("log"));
         let data = folder.join("data");
         let began = std::time::Instant::now();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_frontdesk"));
+        let mut command = Command::new(program);
         command
+            .env_remove("OPENAI_API_KEY")
+            .env_remove("ANTHROPIC_API_KEY")
             .arg("serve")
             .args(arguments)
             .arg("--config")

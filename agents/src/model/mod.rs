@@ -61,7 +61,7 @@ pub trait Model: Send + Sync + 'static {
 }
 
 /// What a model takes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
     /// Tokens of a request and its answer together.
     pub context: u64,

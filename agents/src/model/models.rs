@@ -201,7 +201,7 @@ impl Models {
             gate: Arc::clone(&provider.gate),
             timeouts: settings.timeouts,
             retry: if last { settings.retry } else { settings.retry.with_fallback() },
-            capabilities: own.capabilities.unwrap_or_else(|| settings.capabilities.clone()),
+            capabilities: own.capabilities.unwrap_or(settings.capabilities),
             price: own.price,
         }))
     }

@@ -10,17 +10,20 @@
 
 pub mod builtin;
 mod schema;
+mod source;
 
 use crate::{
     ConversationId, InstanceId, MessageId, Store, TaskId, Trust,
     agent::{Effect, HandlerError},
     gate::Approval,
     model,
+    schedule::When,
     turn::step::{CallEnd, CallId, CallResult, Foreign, ForeignKind},
 };
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,6 +36,7 @@ use std::{
 
 pub use crate::runtime::tasks::CallEffect;
 pub use schema::of as schema_of;
+pub use source::{Readying, ToolSource};
 
 /// The tool that answers the mail a turn is about.
 pub const REPLY: &str = "reply";
@@ -112,8 +116,12 @@ pub struct ToolOutput {
     pub effects: Vec<Effect>,
     /// Foreign text in `text`.
     pub foreign: Vec<Foreign>,
+    /// Files that the model is shown beside `text`.
+    pub files: Vec<builtin::FileRef>,
     /// It failed, `text` says why, and nothing was done.
     pub failed: bool,
+    /// The text is ours, though what the tool returns otherwise is foreign.
+    pub(crate) ours: bool,
     /// Somebody answers until this time; `text` is not used.
     pub(crate) awaited_until: Option<Timestamp>,
 }
@@ -135,6 +143,12 @@ impl ToolOutput {
     /// that open, and a person has to look.
     pub fn failed(why: impl Into<String>) -> Self {
         Self { text: why.into(), failed: true, ..Self::default() }
+    }
+
+    /// A failure that keeps a call from being made at all, in words of ours: they are not foreign, even where
+    /// what the tool returns is.
+    pub fn not_made(why: impl Into<String>) -> Self {
+        Self { ours: true, ..Self::failed(why) }
     }
 
     /// The same with an effect.
@@ -184,6 +198,21 @@ pub struct ToolContext {
     pub(crate) inner: Arc<Inner>,
 }
 
+impl ToolContext {
+    /// Lets the assistant come back to this conversation: what a tool returns with it is scheduled when its result is
+    /// recorded. A follow-up of the same name in this conversation is moved. The note is for the assistant, which
+    /// then says something or does not.
+    pub fn follow_up(&self, name: &str, when: When, note: &str) -> Effect {
+        Effect::Schedule {
+            name: format!("follow-up:{}:{name}", self.conversation),
+            when,
+            payload: serde_json::json!({ "follow_up": {
+                "conversation": self.conversation, "note": note, "answers": self.message,
+            } }),
+        }
+    }
+}
+
 /// What only built-in tools use.
 pub(crate) struct Inner {
     pub store: Store,
@@ -192,6 +221,8 @@ pub(crate) struct Inner {
     pub through: MessageId,
     /// Agents that led to this turn by asking each other.
     pub asked_by: Vec<String>,
+    /// What the model takes beside text.
+    pub takes: model::Capabilities,
     /// The turn so far.
     pub so_far: Arc<crate::turn::Turn>,
 }
@@ -223,10 +254,11 @@ pub trait Tool: Send + Sync + 'static {
     fn run<'a>(&'a self, arguments: Value, cx: ToolContext) -> Running<'a>;
 }
 
-/// The tools of an agent, by name.
+/// The tools of an agent, by name, and where more come from.
 #[derive(Clone, Default)]
 pub struct Tools {
     tools: BTreeMap<String, Arc<dyn Tool>>,
+    sources: Vec<Arc<dyn ToolSource>>,
 }
 
 impl fmt::Debug for Tools {
@@ -294,6 +326,25 @@ impl Tools {
         self
     }
 
+    /// Adds a tool that asks an agent and waits for its answer. What the model gives is the question: the other
+    /// agent reads it as the same type with [`crate::Question::read`], and whatever value it answers with is what
+    /// the model is told.
+    #[must_use]
+    pub fn asks<Q>(self, name: &str, what: &str, agent: &'static str) -> Self
+    where
+        Q: DeserializeOwned + Serialize + JsonSchema + Send + 'static,
+    {
+        self.add_as(
+            name,
+            what,
+            CallEffect::Reversible,
+            builtin::asking,
+            move |question: Q, cx| async move {
+                builtin::ask(agent, serde_json::to_string(&question)?, &cx)
+            },
+        )
+    }
+
     /// Adds a tool.
     pub fn insert(&mut self, tool: Arc<dyn Tool>) -> Result<(), ToolError> {
         let spec = tool.spec();
@@ -312,12 +363,20 @@ impl Tools {
         Ok(())
     }
 
+    /// Adds a source of tools, all of whose tools may be used.
+    #[must_use]
+    pub fn from_source(mut self, source: Arc<dyn ToolSource>) -> Self {
+        self.sources.push(source);
+        self
+    }
+
     /// All of these and those.
     pub fn merge(&mut self, other: Self) -> Result<(), ToolError> {
+        self.sources.extend(other.sources);
         other.tools.into_values().try_for_each(|tool| self.insert(tool))
     }
 
-    /// Only those named. A name nobody has is an error, for it is a misspelt one.
+    /// Only those named, and the sources. A name nobody has is an error, for it is a misspelt one.
     pub fn only(mut self, names: &BTreeSet<String>) -> Result<Self, ToolError> {
         if let Some(unknown) = names.iter().find(|name| !self.tools.contains_key(*name)) {
             let known = self.tools.keys().cloned().collect::<Vec<_>>().join(", ");
@@ -327,19 +386,36 @@ impl Tools {
         Ok(self)
     }
 
-    /// A tool by its name.
-    pub fn get(&self, name: &str) -> Option<&Arc<dyn Tool>> {
-        self.tools.get(name)
+    /// Has the sources find out what they offer, each for so long at most.
+    pub(crate) async fn ready(&self, patience: Duration) {
+        join_all(self.sources.iter().map(|source| source.ready(patience))).await;
     }
 
-    /// All, by name.
+    /// Whether there are tools that come and go.
+    pub fn has_sources(&self) -> bool {
+        !self.sources.is_empty()
+    }
+
+    /// A tool by its name: of those that were added, else of what a source offers now.
+    pub fn get(&self, name: &str) -> Option<Arc<dyn Tool>> {
+        let fixed = self.tools.get(name).cloned();
+        fixed.or_else(|| self.sources.iter().find_map(|source| source.tool(name)))
+    }
+
+    /// Those that were added, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Tool>> {
         self.tools.values()
     }
 
-    /// As the model is told of them.
+    /// As the model is told of them, with what the sources offer now. What an added tool is named, no source can
+    /// offer.
     pub fn for_model(&self, offered: impl Fn(&ToolSpec) -> bool) -> Vec<model::ToolSpec> {
-        self.iter()
+        let mut all = self.tools.clone();
+        for tool in self.sources.iter().flat_map(|source| source.tools()) {
+            let name = tool.spec().name.clone();
+            all.entry(name).or_insert(tool);
+        }
+        all.values()
             .map(|tool| tool.spec())
             .filter(|spec| offered(spec))
             .map(|spec| model::ToolSpec {
@@ -444,7 +520,7 @@ pub(crate) fn arguments_of(
 
 /// What a tool returned, with its foreign texts marked.
 pub(crate) fn mark(spec: &ToolSpec, mut output: ToolOutput) -> ToolOutput {
-    if spec.foreign && output.foreign.is_empty() {
+    if spec.foreign && !output.ours && output.foreign.is_empty() {
         output.foreign.push(Foreign::new(
             ForeignKind::Service,
             format!("the tool {}", spec.name),

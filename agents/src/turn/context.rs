@@ -11,14 +11,16 @@ use super::{
     Cause, TurnRequest,
     fold::{CallState, Turn},
     material::{LayerKind, Material, Piece},
+    media::{self, Shown},
     prompt::{RULES, inline, line, quote, shown, smuggles, standing},
     step::{Fingerprint, Foreign, ForeignKind},
 };
 use crate::{
     MessageId,
     mail::Trust,
-    model::{Message, Part, Role, ToolResult, tokens},
+    model::{Capabilities, Message, Part, Role, ToolResult, tokens},
     store::MEMORY_MAX,
+    tool::builtin::{FileRef, NO_TEXT},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -43,11 +45,16 @@ impl Default for Window {
     }
 }
 
+/// Files of a mail that are shown from the beginning.
+const FILES_AT_FIRST: usize = 4;
+
 /// A context, composed.
 #[derive(Clone)]
 pub struct Composed {
     pub system: Vec<String>,
     pub opening: Message,
+    /// Files that belong to the opening.
+    pub files: Vec<FileRef>,
     pub fingerprint: Fingerprint,
     /// Messages that should be summarised before the model is asked.
     pub too_long: Option<(MessageId, MessageId)>,
@@ -62,6 +69,8 @@ pub struct Frame<'a> {
     pub window: Window,
     /// When the turn started: the only clock the model sees.
     pub started_at: Timestamp,
+    /// What the model takes, if files of the mail the turn is about are shown from the beginning.
+    pub shows: Option<Capabilities>,
 }
 
 /// What is found on the way.
@@ -104,10 +113,13 @@ pub fn compose(material: &Material, frame: Frame<'_>) -> Composed {
     );
     let too_long = history(&mut text, material, frame, &mut found);
     task(&mut text, frame.request, &mut found);
+    let files = files(material, frame, &mut found);
 
     let system = vec![frame.instructions.to_owned(), RULES.to_owned()];
     let mut hash = Sha256::new();
-    for part in system.iter().chain([&text]) {
+    let numbers: String =
+        files.iter().map(|file| format!("{} {}\n", file.message, file.part)).collect();
+    for part in system.iter().chain([&text]).chain((!files.is_empty()).then_some(&numbers)) {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
@@ -115,6 +127,7 @@ pub fn compose(material: &Material, frame: Frame<'_>) -> Composed {
     Composed {
         system,
         opening: Message::user(text),
+        files,
         fingerprint: Fingerprint { hash, trust: found.trust, foreign: found.foreign },
         too_long,
     }
@@ -396,8 +409,31 @@ fn task(text: &mut String, request: &TurnRequest, found: &mut Found) {
     }
 }
 
-/// The rounds so far as messages.
-pub fn rounds(turn: &Turn) -> Vec<Message> {
+/// The files that are shown from the beginning: the first few that came with the mail the turn is about and that
+/// are no part of its text, such as pictures in a signature.
+fn files(material: &Material, frame: Frame<'_>, found: &mut Found) -> Vec<FileRef> {
+    if !frame.shows.is_some_and(|takes| takes.images || takes.documents) {
+        return Vec::new();
+    }
+    let about = frame.request.message();
+    let pieces = material.pieces.iter().filter(|piece| Some(piece.id) == about);
+    let mut files = Vec::new();
+    for piece in pieces {
+        let shown = piece
+            .attachments
+            .iter()
+            .filter(|file| !file.inline && media::Kind::declared(&file.media_type));
+        for attachment in shown.take(FILES_AT_FIRST) {
+            let from = format!("the file {} of message {}", inline(&attachment.name), piece.id);
+            found.foreign(ForeignKind::Attachment, from, NO_TEXT);
+            files.push(FileRef { message: piece.id.0, part: attachment.part });
+        }
+    }
+    files
+}
+
+/// The rounds so far as messages, each with the files that were asked for in it.
+pub(crate) fn rounds(turn: &Turn, files: &Shown) -> Vec<Message> {
     let mut messages = Vec::with_capacity(turn.rounds.len() * 2);
     for round in &turn.rounds {
         let mut parts = Vec::with_capacity(round.calls.len() + 1);
@@ -414,7 +450,14 @@ pub fn rounds(turn: &Turn) -> Vec<Message> {
             }),
             _ => None,
         });
-        messages.push(Message::tool_results(results));
+        let mut results = Message::tool_results(results);
+        for call in &round.calls {
+            if let CallState::Ended(result) = &call.state {
+                let parts = result.files.iter().flat_map(|file| files.parts_of(*file));
+                results.parts.extend(parts);
+            }
+        }
+        messages.push(results);
     }
     messages
 }

@@ -30,6 +30,8 @@ pub struct Mind {
     pub answer_tokens: u32,
     pub budget: DailyBudget,
     pub approval_expires: SignedDuration,
+    /// Whether pictures and PDF of the mail a turn is about are before the model from the beginning.
+    pub shows_files: bool,
     /// Finds the bytes of attachments.
     pub files: Option<Arc<dyn Attachments>>,
 }
@@ -57,6 +59,7 @@ impl Mind {
             answer_tokens: 4_096,
             budget: DailyBudget::default(),
             approval_expires: APPROVAL_EXPIRES,
+            shows_files: false,
             files: None,
         }
     }

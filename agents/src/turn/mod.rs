@@ -3,6 +3,7 @@
 //! - [`step`]: the entries of a turn's log; [`fold`]: what a turn knows and does next, computed from them;
 //!   [`log`]: where they are kept;
 //! - [`material`], [`context`] and `prompt`: what the model is shown, and whose words that is;
+//!   [`media`]: the files it is shown;
 //! - [`engine`]: the shell that asks the model, makes the calls and waits;
 //! - [`request`] and [`mind`]: what starts a turn, and with what it is taken.
 //!
@@ -14,6 +15,7 @@ pub mod engine;
 pub mod fold;
 pub mod log;
 pub mod material;
+pub mod media;
 pub mod mind;
 pub mod prompt;
 pub mod request;

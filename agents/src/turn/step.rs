@@ -6,6 +6,7 @@
 use crate::{
     ApprovalId, MessageId, Trust,
     model::{StopReason, ToolCall, Usage},
+    tool::builtin::FileRef,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -238,11 +239,14 @@ pub struct CallResult {
     /// Foreign text in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub foreign: Vec<Foreign>,
+    /// Files that the model is shown beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileRef>,
 }
 
 impl CallResult {
     pub fn new(end: CallEnd, text: impl Into<String>) -> Self {
-        Self { end, text: text.into(), foreign: Vec::new() }
+        Self { end, text: text.into(), foreign: Vec::new(), files: Vec::new() }
     }
 }
 

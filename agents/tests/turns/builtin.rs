@@ -190,7 +190,8 @@ async fn files_are_read_as_text_or_named_and_leave_with_the_answer() {
     let log = office.log(&turn).await;
     assert!(result_of(&log, "0.0").contains("nobody vouches for it]\n| the content of part 1"));
     assert!(
-        result_of(&log, "1.0").contains("\"image/png\" of 21 octets, which cannot be read as text")
+        result_of(&log, "1.0")
+            .contains("\"image/png\" of 21 octets, which cannot be read here: it is neither")
     );
     assert!(result_of(&log, "2.0").contains("has no part 3"));
     // A person sees what was read when they look at the answer.

@@ -10,13 +10,18 @@ use frontdesk_agents::{
     gate::Approval,
     model::{ErrorKind, Usage},
     store::StoreError,
-    tool::{CallEffect, Dynamic, ToolContext, ToolOutput, ToolSpec, Tools},
+    tool::{
+        CallEffect, Dynamic, Readying, Tool, ToolContext, ToolOutput, ToolSource, ToolSpec, Tools,
+    },
     turn::{CallEnd, DailyBudget, Limits, Outcome, Step},
 };
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::sync::Notify;
@@ -133,6 +138,101 @@ async fn what_takes_too_long_is_ended_by_the_clock() {
         assert_eq!(office.ends(&turn).await, [expected]);
         office.desk.stop().await;
     }
+}
+
+/// Says when what it is part of is dropped.
+struct Dropped(Arc<Notify>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+#[tokio::test]
+async fn a_withdrawn_turn_gives_up_what_it_reads() {
+    let (begun, dropped) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (tell, tell_dropped) = (begun.clone(), dropped.clone());
+    let hangs = Tools::new().add("act", "Never ends.", CallEffect::Read, move |_: Nothing, _| {
+        let (tell, dropped) = (tell.clone(), Dropped(tell_dropped.clone()));
+        async move {
+            let _dropped = dropped;
+            tell.notify_one();
+            std::future::pending::<Result<String, HandlerError>>().await
+        }
+    });
+    let mut office = Office::new(calls("act", json!({})), hangs).await;
+    office.start().await;
+    let (_, conversation) = office.mail("ann@a.test", "Please.").await;
+    begun.notified().await;
+    let turn = office.turns(conversation).await.remove(0);
+    office.desk.store.cancel_turn(turn.id, "olga".into()).await.unwrap();
+    dropped.notified().await;
+    let turn = office.rest(conversation).await;
+    assert_eq!(
+        (turn.state.as_str(), office.ends(&turn).await),
+        ("cancelled", vec![CallEnd::Cancelled])
+    );
+    assert_eq!(office.model.times_asked(), 1);
+    office.desk.stop().await;
+}
+
+/// Offers a tool until it is told not to.
+struct Fickle {
+    there: AtomicBool,
+    tool: Arc<dyn Tool>,
+}
+
+impl ToolSource for Fickle {
+    fn ready(&self, _: Duration) -> Readying<'_> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn tools(&self) -> Vec<Arc<dyn Tool>> {
+        self.there.load(Ordering::SeqCst).then(|| self.tool.clone()).into_iter().collect()
+    }
+
+    fn tool(&self, name: &str) -> Option<Arc<dyn Tool>> {
+        self.tools().into_iter().find(|tool| tool.spec().name == name)
+    }
+}
+
+#[tokio::test]
+async fn a_tool_that_is_gone_when_its_call_is_approved_is_not_called() {
+    let spec =
+        ToolSpec::new("shop__order", "Orders.", CallEffect::Final, json!({ "type": "object" }));
+    let ordered = Arc::new(Mutex::new(0));
+    let count = ordered.clone();
+    let tool = Dynamic::new(spec, move |_, _| {
+        *count.lock().unwrap() += 1;
+        async { Ok(ToolOutput::text("Ordered.")) }
+    });
+    let source = Arc::new(Fickle { there: AtomicBool::new(true), tool: Arc::new(tool) });
+    let model = calls("shop__order", json!({}));
+    let mut office = Office::with(
+        model,
+        Tools::new().from_source(source.clone()),
+        AssistantOptions::default(),
+        unreviewed,
+    )
+    .await;
+    office.start().await;
+    let (_, conversation) = office.mail("ann@a.test", "Please.").await;
+    let turn = office.rest(conversation).await;
+    assert_eq!(turn.waits_for, "approval");
+    let offered = |at: usize| {
+        let asked = office.model.asked.lock().unwrap();
+        asked[at].tools.iter().any(|tool| tool.name == "shop__order")
+    };
+    assert!(offered(0));
+    source.there.store(false, Ordering::SeqCst);
+    let pending = office.desk.store.pending_reviews(Some(conversation), 5).await.unwrap();
+    office.desk.store.approve(pending[0].id, "eve".into(), None).await.unwrap();
+    let turn = office.rest(conversation).await;
+    assert_eq!(office.ends(&turn).await, [CallEnd::UnknownTool]);
+    assert!(!offered(1));
+    assert_eq!(*ordered.lock().unwrap(), 0);
+    office.desk.stop().await;
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! What an agent of kind `assistant` is told, and what it may do and use.
 
 use super::error::At;
+use super::mcp::{self, McpServer, McpUse};
 use super::models::{self, ModelsConfig, micros};
 use super::names;
-use super::read::Surroundings;
+use super::read::{Surroundings, own_kind};
 use super::settings::ASSISTANT;
 use super::suggest::nearest;
 use super::walk::Section;
@@ -18,13 +19,17 @@ use std::path::PathBuf;
 /// Instructions are read whole, and by the model in every turn.
 const INSTRUCTIONS_MAX: u64 = 64 * 1024;
 
+/// In `tools`, all that an assistant has where none are named.
+const USUAL: &str = "usual";
+
 /// The keys of an `[[agent]]` that are an assistant's alone.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "instructions",
     "instructions_file",
     "model",
     "tools",
     "tool_approval",
+    "show_attachments",
     "tokens_per_day",
     "cost_per_day",
     "turns_per_day",
@@ -43,10 +48,14 @@ pub struct AssistantConfig {
     pub instructions: Option<String>,
     /// The model, and those to fall back on. Default: `default` of `[models]`.
     pub models: Vec<String>,
-    /// Tools it may use. Default: the built-in ones that stay within its conversations.
+    /// Tools it may use, servers' apart. Default: the built-in ones that stay within its conversations.
     pub tools: BTreeSet<String>,
     /// Which calls of a tool a person approves. Default: as the tool says.
     pub tool_approval: BTreeMap<String, Approval>,
+    /// Tools of servers it may use, by server. Default: none.
+    pub mcp: BTreeMap<String, McpUse>,
+    /// Whether pictures and PDF of a mail are before it from the beginning. Default: when it asks for them.
+    pub show_attachments: bool,
     /// What its models may use in a day (UTC). Default: as much as it takes.
     pub tokens_per_day: Option<u64>,
     /// In millionths of a dollar.
@@ -67,10 +76,12 @@ pub(super) fn assistant(
     section: &Section<'_, '_, '_>,
     around: &Surroundings<'_>,
     kind: Option<&str>,
-    models: &ModelsConfig,
+    (models, servers): (&ModelsConfig, &BTreeMap<String, McpServer>),
 ) -> AssistantConfig {
     let report = section.report();
-    if kind != Some(ASSISTANT) {
+    let own_tools = own_kind(around, kind).and_then(|own| own.tools.as_ref());
+    let is_assistant = kind == Some(ASSISTANT) || own_tools.is_some();
+    if !is_assistant {
         for key in KEYS.into_iter().filter(|key| section.has(key)) {
             report.problem(
                 &section.value_span(key),
@@ -82,12 +93,16 @@ pub(super) fn assistant(
         }
     }
     let (instructions, instructions_file) = instructions(section, around);
+    let (tools, mut used) = tools(section, servers, own_tools);
+    let tool_approval = tool_approval(section, servers, own_tools, &mut used);
     let config = AssistantConfig {
         instructions,
         instructions_file,
         models: models::named(section, "model", models).unwrap_or_default(),
-        tools: tools(section),
-        tool_approval: tool_approval(section),
+        tools,
+        tool_approval,
+        mcp: used,
+        show_attachments: section.boolean("show_attachments").is_some_and(|at| at.value),
         tokens_per_day: section.integer("tokens_per_day", 1..=u32::MAX, 1_000_000).map(u64::from),
         cost_per_day: cost(section),
         turns_per_day: section.integer("turns_per_day", 1..=u32::MAX, 200).map(u64::from),
@@ -129,8 +144,12 @@ fn instructions(
     ((!texts.is_empty()).then(|| texts.join("\n\n")), path)
 }
 
-fn known_tools() -> BTreeSet<String> {
-    tool::builtin::all().iter().map(|tool| tool.spec().name.clone()).collect()
+/// The built-in tools, and those that the program gives this kind of assistant.
+fn known_tools(own: Option<&BTreeSet<String>>) -> BTreeSet<String> {
+    let mut known: BTreeSet<_> =
+        tool::builtin::all().iter().map(|tool| tool.spec().name.clone()).collect();
+    known.extend(own.into_iter().flatten().cloned());
+    known
 }
 
 fn unknown_tool(key: &str, name: &str, known: &BTreeSet<String>) -> String {
@@ -143,28 +162,45 @@ fn unknown_tool(key: &str, name: &str, known: &BTreeSet<String>) -> String {
     }
 }
 
-fn tools(section: &Section<'_, '_, '_>) -> BTreeSet<String> {
-    let known = known_tools();
+/// The built-in tools, and those of servers. Where only servers' are named, the usual ones come with them:
+/// without them an assistant could not even hand anything to a person.
+fn tools(
+    section: &Section<'_, '_, '_>,
+    servers: &BTreeMap<String, McpServer>,
+    own: Option<&BTreeSet<String>>,
+) -> (BTreeSet<String>, BTreeMap<String, McpUse>) {
+    let known = known_tools(own);
     let mut tools = BTreeSet::new();
-    for At { value, span } in section.strings("tools", "[\"reply\", \"label\"]").unwrap_or_default()
-    {
-        if known.contains(&value) {
-            tools.insert(value);
+    let mut used: BTreeMap<String, McpUse> = BTreeMap::new();
+    for at in section.strings("tools", "[\"reply\", \"label\"]").unwrap_or_default() {
+        if at.value.starts_with(mcp::PREFIX) {
+            if let Some((server, tool)) = mcp::named(section.report(), "tools", &at, servers) {
+                used.entry(server.to_owned()).or_default().tools.insert(tool.to_owned());
+            }
+        } else if at.value == USUAL {
+            tools.extend(tool::builtin::usual());
+        } else if known.contains(&at.value) {
+            tools.insert(at.value);
         } else {
-            section.report().problem(&span, unknown_tool("tools", &value, &known));
+            section.report().problem(&at.span, unknown_tool("tools", &at.value, &known));
         }
     }
-    tools
+    if tools.is_empty() && !used.is_empty() {
+        tools = tool::builtin::usual();
+    }
+    (tools, used)
 }
 
-fn tool_approval(section: &Section<'_, '_, '_>) -> BTreeMap<String, Approval> {
-    let known = known_tools();
+fn tool_approval(
+    section: &Section<'_, '_, '_>,
+    servers: &BTreeMap<String, McpServer>,
+    own: Option<&BTreeSet<String>>,
+    used: &mut BTreeMap<String, McpUse>,
+) -> BTreeMap<String, Approval> {
+    let known = known_tools(own);
     let mut approvals = BTreeMap::new();
     let report = section.report();
     for (name, word) in section.texts("tool_approval", "{ remember = \"all\" }") {
-        if !known.contains(&name) {
-            report.problem(&word.span, unknown_tool("tool_approval", &name, &known));
-        }
         let approval = match word.value.as_str() {
             "all" => Approval::All,
             "unknown" => Approval::Unknown,
@@ -180,6 +216,29 @@ fn tool_approval(section: &Section<'_, '_, '_>) -> BTreeMap<String, Approval> {
                 continue;
             }
         };
+        if name.starts_with(mcp::PREFIX) {
+            let at = At::new(name, word.span);
+            let Some((server, tool)) = mcp::named(report, "tool_approval", &at, servers) else {
+                continue;
+            };
+            match used.get_mut(server) {
+                Some(used) if tool == mcp::ALL || used.allows(tool) => {
+                    used.approval.insert(tool.to_owned(), approval);
+                }
+                _ => report.problem(
+                    &at.span,
+                    format!(
+                        "`tool_approval`: this assistant may not use \"{0}\". Add it to `tools`: \
+                         tools = [\"{USUAL}\", \"{0}\"].",
+                        at.value
+                    ),
+                ),
+            }
+            continue;
+        }
+        if !known.contains(&name) {
+            report.problem(&word.span, unknown_tool("tool_approval", &name, &known));
+        }
         approvals.insert(name, approval);
     }
     approvals

@@ -28,7 +28,7 @@ macro_rules! compare {
 /// Everything that is different, in the order of the file.
 pub fn differences(old: &Config, new: &Config) -> Vec<Difference> {
     let mut found = Vec::new();
-    let Config { server, smtp, http, dns, mail, limits, voice, models, agents } = old;
+    let Config { server, smtp, http, dns, mail, limits, voice, models, mcp, agents } = old;
     compare!(found, "[server] ", ServerConfig {
         hostname: false, data: false, log_format: false, log_level: false, shutdown_grace: false,
     } of server, new.server);
@@ -59,6 +59,9 @@ pub fn differences(old: &Config, new: &Config) -> Vec<Difference> {
     if *models != new.models {
         found.push(Difference { what: "[models]".into(), live: true });
     }
+    if *mcp != new.mcp {
+        found.push(Difference { what: "[mcp]".into(), live: true });
+    }
     for agent in agents {
         let about = |what: &str| format!("agent {}: {what}", agent.name);
         match new.agents.iter().find(|other| other.name == agent.name) {
@@ -88,7 +91,7 @@ fn of_agent(found: &mut Vec<Difference>, old: &AgentConfig, new: &AgentConfig) {
         compare!(found, before, AssistantConfig {
             instructions: true, models: true, tools: true, tool_approval: true, tokens_per_day: true,
             cost_per_day: true, turns_per_day: true, working_hours: true, send: true,
-            answers_unproven: true, instructions_file: true,
+            answers_unproven: true, instructions_file: true, mcp: true, show_attachments: true,
         } of &old.assistant, new.assistant);
     }
 }
@@ -99,6 +102,7 @@ pub fn as_far_as_live(old: &Config, new: Config) -> Config {
         mail: MailConfig { mode: old.mail.mode, ..new.mail },
         limits: Limits { message_memory: old.limits.message_memory, ..new.limits },
         models: new.models,
+        mcp: new.mcp,
         agents: new.agents,
         ..old.clone()
     }

@@ -4,6 +4,7 @@
 //! - `walk` goes over the parsed file with getters that note mistakes and go on;
 //! - `read` turns sections into settings, `names`, `quantity` and `files` check single values;
 //! - `models` and `assistant` are all of that for language models and who uses them;
+//! - `mcp` is all of that for servers whose tools assistants use;
 //! - `voice` is all of that for `[voice]` and what an agent's calls need;
 //! - `check` compares values with each other, `changes` one configuration with another.
 //!
@@ -19,6 +20,7 @@ mod changes;
 mod check;
 mod error;
 mod files;
+mod mcp;
 mod models;
 mod names;
 mod network;
@@ -29,6 +31,8 @@ mod suggest;
 mod voice;
 mod walk;
 
+use frontdesk_agents::gate::Approval;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
@@ -37,6 +41,7 @@ pub use assistant::AssistantConfig;
 pub use changes::{Difference, as_far_as_live, differences};
 pub use error::{ConfigErrors, Place, Problem};
 pub use frontdesk_voice::engine::EngineName;
+pub use mcp::{ALL as ALL_TOOLS, McpServer, McpUse, Reach};
 pub use models::ModelsConfig;
 pub use network::Network;
 pub use settings::{
@@ -68,10 +73,24 @@ impl Config {
         Self::load_from(path, kinds, &|name| std::env::var(name).ok())
     }
 
+    /// As [`Config::load`], for a program with agents and assistants of its own.
+    pub fn load_own(path: Option<&Path>, kinds: &[OwnKind]) -> Result<Self, ConfigErrors> {
+        Self::load_kinds(path, kinds, &|name| std::env::var(name).ok())
+    }
+
     /// As [`Config::load_with`], with a given environment instead of the process's.
     pub fn load_from(
         path: Option<&Path>,
         kinds: &[&str],
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigErrors> {
+        let kinds: Vec<_> = kinds.iter().copied().map(OwnKind::agent).collect();
+        Self::load_kinds(path, &kinds, env)
+    }
+
+    fn load_kinds(
+        path: Option<&Path>,
+        kinds: &[OwnKind],
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigErrors> {
         let file = path.unwrap_or(Path::new("environment"));
@@ -88,7 +107,7 @@ impl Config {
                 })?,
         };
         let base = path.and_then(Path::parent).unwrap_or(Path::new(""));
-        let mut config = Self::parse(&text, file, base, kinds, env)?;
+        let mut config = Self::parse_kinds(&text, file, base, kinds, env)?;
         if config.models.default.is_empty()
             && let Some(model) = config.models.of_keys()
         {
@@ -124,6 +143,17 @@ impl Config {
         kinds: &[&str],
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigErrors> {
+        let kinds: Vec<_> = kinds.iter().copied().map(OwnKind::agent).collect();
+        Self::parse_kinds(text, file, base, &kinds, env)
+    }
+
+    fn parse_kinds(
+        text: &str,
+        file: &Path,
+        base: &Path,
+        kinds: &[OwnKind],
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigErrors> {
         let (root, syntax_errors) = DeTable::parse_recoverable(text);
         let report = Report::new(text, syntax_errors);
         let around = Surroundings { files: Files { base }, env, kinds };
@@ -137,6 +167,23 @@ impl Config {
         } else {
             Err(ConfigErrors { file: file.to_owned(), problems })
         }
+    }
+}
+
+/// A kind of agent that a program brings along, as the configuration has to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnKind {
+    pub name: String,
+    /// If it is an assistant, its own tools.
+    pub tools: Option<BTreeSet<String>>,
+    /// What is reviewed of its mail unless the file says otherwise.
+    pub approval: Option<Approval>,
+}
+
+impl OwnKind {
+    /// An agent written as code.
+    pub fn agent(name: &str) -> Self {
+        Self { name: name.to_owned(), tools: None, approval: None }
     }
 }
 

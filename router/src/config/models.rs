@@ -50,6 +50,19 @@ impl ModelsConfig {
         self.models()?.open(names)
     }
 
+    /// Has assistants that name no model ask this server, which speaks the protocol of chat completions.
+    pub fn rehearse(&mut self, base_url: &str) {
+        let wire = Wire::OpenAi { max_completion_tokens: false };
+        let settings = ProviderSettings::custom(wire, base_url.to_owned());
+        self.providers.insert(CUSTOM.to_owned(), settings);
+        self.default = vec![REHEARSAL.to_owned()];
+    }
+
+    /// Whether that is so.
+    pub fn is_rehearsal(&self) -> bool {
+        self.default == [REHEARSAL]
+    }
+
     /// The model that a key in the environment is for, where nobody names one.
     pub(super) fn of_keys(&self) -> Option<String> {
         let has_key = |name: &&str| self.providers.get(*name).is_some_and(|it| it.key.is_some());
@@ -59,6 +72,9 @@ impl ModelsConfig {
         }
     }
 }
+
+/// What stands in for a model.
+const REHEARSAL: &str = "custom:rehearsal";
 
 /// What a key alone brings: each provider's model for everyday work.
 const USUAL_ANTHROPIC: &str = "anthropic:claude-sonnet-5";

@@ -3,15 +3,18 @@
 //! Beside the settings stand the places of the values that [`check`](super::check) compares with
 //! each other.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::OwnKind;
 use super::assistant;
 use super::error::At;
 use super::files::{self, Files, SecretKind};
+use super::mcp::{self, McpServer};
 use super::models::{self, ModelsConfig};
 use super::names;
 use super::network::Network;
@@ -63,7 +66,7 @@ pub(super) struct AgentPlaces {
 pub(super) struct Surroundings<'a> {
     pub files: Files<'a>,
     pub env: &'a dyn Fn(&str) -> Option<String>,
-    pub kinds: &'a [&'a str],
+    pub kinds: &'a [OwnKind],
 }
 
 pub(super) fn config(
@@ -80,9 +83,10 @@ pub(super) fn config(
     let limits = limits(report.section(root, "limits"), &mut places);
     let voice = voice::voice(report.section(root, "voice"), around);
     let models = models::models(report.section(root, "models"), around);
-    let agents = agents(report, root, around, (&mail, &voice, &models), &mut places);
+    let mcp = mcp::servers(report, root, around);
+    let agents = agents(report, root, around, (&mail, &voice, &models, &mcp), &mut places);
     report.finish_root(root);
-    (Config { server, smtp, http, dns, mail, limits, voice, models, agents }, places)
+    (Config { server, smtp, http, dns, mail, limits, voice, models, mcp, agents }, places)
 }
 
 fn server(
@@ -397,11 +401,15 @@ fn limits(section: Section<'_, '_, '_>, places: &mut Places) -> Limits {
     limits
 }
 
+/// What agents are read beside.
+type Others<'a> =
+    (&'a MailConfig, &'a VoiceConfig, &'a ModelsConfig, &'a BTreeMap<String, McpServer>);
+
 fn agents(
     report: &Report<'_>,
     root: &DeTable<'_>,
     around: &Surroundings<'_>,
-    (mail, voice, models): (&MailConfig, &VoiceConfig, &ModelsConfig),
+    (mail, voice, models, mcp): Others<'_>,
     places: &mut Places,
 ) -> Vec<AgentConfig> {
     let sections = report.sections(root, "agent");
@@ -409,7 +417,7 @@ fn agents(
         places.agents.push(AgentPlaces { name: 0..0, addresses: Vec::new(), owner: None });
         return vec![AgentConfig::hello(&mail.domains)];
     }
-    let read = |section| agent(section, around, (mail, voice, models), places);
+    let read = |section| agent(section, around, (mail, voice, models, mcp), places);
     sections.into_iter().filter_map(read).collect()
 }
 
@@ -417,7 +425,7 @@ fn agents(
 fn agent(
     section: Section<'_, '_, '_>,
     around: &Surroundings<'_>,
-    (mail, voice, models): (&MailConfig, &VoiceConfig, &ModelsConfig),
+    (mail, voice, models, mcp): Others<'_>,
     places: &mut Places,
 ) -> Option<AgentConfig> {
     let report = section.report();
@@ -465,7 +473,7 @@ fn agent(
         }
     });
     let reply = reply(&section, &kind);
-    let assistant = assistant::assistant(&section, around, kind.as_deref(), models);
+    let assistant = assistant::assistant(&section, around, kind.as_deref(), (models, mcp));
     let calls = voice::agent_calls(&section, voice);
     section.finish(&[]);
 
@@ -484,9 +492,9 @@ fn agent(
             .or_else(|| written.map(|at| at.value))
             .unwrap_or(default.display_name),
         addresses,
-        kind: kind.unwrap_or(default.kind),
         instance: instance.unwrap_or(default.instance),
-        approval,
+        approval: approval.or_else(|| own_kind(around, kind.as_deref())?.approval),
+        kind: kind.unwrap_or(default.kind),
         owner: owner.map(|at| at.value),
         reply: reply.unwrap_or(default.reply),
         assistant,
@@ -528,8 +536,11 @@ fn addresses(section: &Section<'_, '_, '_>) -> Option<(Vec<String>, Vec<Range<us
 
 fn kind(section: &Section<'_, '_, '_>, around: &Surroundings<'_>) -> Option<String> {
     let at = section.string("kind", "\"receptionist\"")?;
-    let known =
-        || [RECEPTIONIST, ASSISTANT, DICTATION].into_iter().chain(around.kinds.iter().copied());
+    let known = || {
+        [RECEPTIONIST, ASSISTANT, DICTATION]
+            .into_iter()
+            .chain(around.kinds.iter().map(|own| own.name.as_str()))
+    };
     if known().any(|kind| kind == at.value) {
         return Some(at.value);
     }
@@ -542,6 +553,11 @@ fn kind(section: &Section<'_, '_, '_>, around: &Surroundings<'_>) -> Option<Stri
     };
     section.report().problem(&at.span, format!("`kind` cannot be \"{}\". {fix}", at.value));
     None
+}
+
+/// The program's own kind of this name.
+pub(super) fn own_kind<'a>(around: &Surroundings<'a>, kind: Option<&str>) -> Option<&'a OwnKind> {
+    around.kinds.iter().find(|own| Some(own.name.as_str()) == kind)
 }
 
 fn reply(section: &Section<'_, '_, '_>, kind: &Option<String>) -> Option<String> {

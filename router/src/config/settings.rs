@@ -5,12 +5,13 @@
 //! belongs to one agent, listeners do not clash, and the files that are named exist.
 
 use super::voice::{Talk, VoiceConfig};
-use super::{AssistantConfig, ModelsConfig, Network};
+use super::{AssistantConfig, McpServer, ModelsConfig, Network, OwnKind};
 use frontdesk_agents::{
     admission::InstancePolicy,
     gate::{Approval, ByReply},
 };
 use frontdesk_voice::engine::EngineName;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -38,6 +39,8 @@ pub struct Config {
     pub voice: VoiceConfig,
     /// `[models]`: the language models of assistants.
     pub models: ModelsConfig,
+    /// `[mcp.NAME]`: servers whose tools assistants may use, by name.
+    pub mcp: BTreeMap<String, McpServer>,
     /// `[[agent]]`: who answers. Never empty.
     pub agents: Vec<AgentConfig>,
 }
@@ -354,6 +357,11 @@ impl AgentConfig {
         }
     }
 
+    /// The same for a kind that the configuration has to know more of.
+    pub fn of_own(own: &OwnKind, domains: &[String]) -> Self {
+        Self { approval: own.approval, ..Self::of_kind(&own.name, domains) }
+    }
+
     /// What is reviewed of its mail: all of an assistant's. Agents written as code say what their author made them say;
     /// `approval` in the file puts a person before them.
     pub fn effective_approval(&self) -> Approval {
@@ -414,6 +422,7 @@ impl Default for Config {
             limits: Limits::default(),
             voice: VoiceConfig::default(),
             models: ModelsConfig::default(),
+            mcp: BTreeMap::new(),
             agents: vec![AgentConfig::hello(&mail.domains)],
             mail,
         }

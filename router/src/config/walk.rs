@@ -144,6 +144,56 @@ impl<'t> Report<'t> {
         sections
     }
 
+    /// The sections inside `[outer]` that have names of the operator's choice, with where the names stand.
+    /// Their keys are known under `known_as`, also where there is no such section.
+    pub fn named_sections<'a, 'i>(
+        &'a self,
+        root: &'a DeTable<'i>,
+        outer: &'static str,
+        known_as: &'static str,
+    ) -> Vec<(At<String>, Section<'a, 'i, 't>)> {
+        self.known.borrow_mut().entry(outer).or_default();
+        self.known.borrow_mut().entry(known_as).or_default();
+        let Some(value) = root.get(outer) else { return Vec::new() };
+        let Some(table) = value.get_ref().as_table() else {
+            let found = a_type(value.get_ref());
+            self.problem(
+                &value.span(),
+                format!("`{outer}` is {found}. Write a section for each: [{known_as}]."),
+            );
+            return Vec::new();
+        };
+        let mut sections = Vec::new();
+        for (key, value) in table.iter() {
+            let name = At::new(key.get_ref().to_string(), key.span());
+            match value.get_ref() {
+                DeValue::Table(table) => sections.push((
+                    name,
+                    Section {
+                        name: known_as,
+                        table: Some(table),
+                        span: value.span(),
+                        report: self,
+                    },
+                )),
+                other => self.problem(
+                    &value.span(),
+                    format!(
+                        "`{}` under [{outer}] is {}. Write a section for each: [{known_as}].",
+                        name.value,
+                        a_type(other)
+                    ),
+                ),
+            }
+        }
+        sections
+    }
+
+    /// An empty section, to make its keys known.
+    pub fn nothing<'a, 'i>(&'a self, name: &'static str) -> Section<'a, 'i, 't> {
+        self.section_at(name, None)
+    }
+
     /// Reports every section that nobody asked for.
     pub fn finish_root(&self, root: &DeTable<'_>) {
         for (key, _) in root.iter() {
@@ -230,6 +280,11 @@ pub(super) struct Section<'a, 'i, 't> {
 }
 
 impl<'a, 'i, 't> Section<'a, 'i, 't> {
+    /// Whether it is in the file.
+    pub fn is_there(&self) -> bool {
+        self.table.is_some()
+    }
+
     /// Where the section begins.
     pub fn span(&self) -> Range<usize> {
         self.span.clone()
@@ -437,6 +492,40 @@ impl<'a, 'i, 't> Section<'a, 'i, 't> {
     /// Texts by names of the operator's choice: `{ name = "text" }`.
     pub fn texts(&self, key: &'static str, example: &str) -> Vec<(String, At<String>)> {
         self.table_of(key, "names with their texts", example)
+    }
+
+    /// Durations by names of the operator's choice: `{ name = "2m" }`.
+    pub fn durations(
+        &self,
+        key: &'static str,
+        allowed: RangeInclusive<Duration>,
+        example: &str,
+    ) -> BTreeMap<String, Duration> {
+        let mut durations = BTreeMap::new();
+        for (name, at) in self.texts(key, example) {
+            match parse_duration(&at.value) {
+                Some(duration) if allowed.contains(&duration) => {
+                    durations.insert(name, duration);
+                }
+                Some(_) => self.report.problem(
+                    &at.span,
+                    format!(
+                        "`{key}` of {name} must be from {} to {}, but is {}.",
+                        show_duration(*allowed.start()),
+                        show_duration(*allowed.end()),
+                        at.value
+                    ),
+                ),
+                None => self.report.problem(
+                    &at.span,
+                    format!(
+                        "`{key}` of {name} is not a duration. Write a number and ms, s, m, h or d: \
+                         {key} = {example}."
+                    ),
+                ),
+            }
+        }
+        durations
     }
 
     fn table_of(&self, key: &'static str, must: &str, example: &str) -> Vec<(String, At<String>)> {

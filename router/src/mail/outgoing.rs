@@ -303,7 +303,7 @@ impl deliver::Clock for StoreClock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::{config::Config, own::Kinds, tools::ToolServers};
     use frontdesk_agents::SystemClock;
     use frontdesk_smtp::{
         auth::{Authenticator, dkim::DkimResult, dns::DnsConfig},
@@ -320,8 +320,15 @@ mod tests {
         let store = Store::open(folder.path(), Arc::new(SystemClock)).unwrap();
         let keys = Arc::new(KeyStore::open(folder.path().join("keys")).unwrap());
         let ring = keys.token_keys(Timestamp::now()).unwrap();
-        let (directory, _) =
-            Directory::build(&Config::default(), &HashMap::new(), &store, ring).await.unwrap();
+        let (directory, _) = Directory::build(
+            &Config::default(),
+            &Kinds::new(),
+            &ToolServers::default(),
+            &store,
+            ring,
+        )
+        .await
+        .unwrap();
         let renderer = Renderer::new(Arc::new(directory), keys.clone());
 
         let barrier = Barrier::new(THREADS);

@@ -71,6 +71,10 @@ impl Assistant {
             wanted = builtin::usual();
             wanted.extend(own.iter().map(|tool| tool.spec().name.clone()));
         }
+        if own.has_sources() {
+            // What other servers return can be long.
+            wanted.insert(builtin::READ_RESULT.to_owned());
+        }
         let mut tools = builtin::all();
         tools.merge(own)?;
         let mut mind = Mind::new(model, options.instructions, tools.only(&wanted)?);
@@ -79,6 +83,7 @@ impl Assistant {
         mind.budget = options.budget;
         mind.limits = options.limits;
         mind.window = options.window;
+        mind.shows_files = options.shows_files;
         Ok(Self {
             mind: Arc::new(mind),
             working_hours: options.working_hours,
@@ -241,6 +246,7 @@ impl Agent for Assistant {
                     files: self.mind.files.clone(),
                     through: MessageId(i64::MAX),
                     asked_by: Vec::new(),
+                    takes: *self.mind.model.capabilities(),
                     so_far: Arc::new(Turn::default()),
                 }),
             };

@@ -25,6 +25,9 @@ pub struct AssistantOptions {
     pub budget: DailyBudget,
     pub limits: Limits,
     pub window: Window,
+    /// Whether pictures and PDF of the mail it answers are before it from the beginning, and not only when it asks
+    /// for them. They are text of strangers like every attachment: calls with an effect are held then.
+    pub shows_files: bool,
     /// Whether it takes turns about mail whose sender is not proven, before a person has admitted it. What it
     /// writes and does then is held, so this prepares drafts for whoever reviews.
     pub answers_unproven: bool,
@@ -43,6 +46,7 @@ impl Default for AssistantOptions {
             budget: DailyBudget::default(),
             limits: Limits::default(),
             window: Window::default(),
+            shows_files: false,
             answers_unproven: false,
             working_hours: None,
         }

@@ -336,7 +336,7 @@ pub(in crate::store) fn resolve(
         .is_some();
     let Some(call) = CallId::parse(&answer.call).filter(|_| waits) else { return Ok(()) };
     let end = if answer.ok { CallEnd::Done } else { CallEnd::Failed };
-    let result = CallResult { end, text: answer.answer, foreign: answer.foreign };
+    let result = CallResult { foreign: answer.foreign, ..CallResult::new(end, answer.answer) };
     add_outside(tx, answer.turn, Step::CallEnded { call, result })
 }
 

@@ -91,6 +91,15 @@ impl Asked {
         last.unwrap_or_default()
     }
 
+    /// Everything that tools returned, oldest first.
+    pub fn all_results(&self) -> Vec<String> {
+        let results = self.said().into_iter().filter_map(|said| match said {
+            Said::Result(_, content) => Some(content),
+            _ => None,
+        });
+        results.collect()
+    }
+
     /// What tools returned since the model last spoke: the ids of the calls and the contents.
     pub fn results(&self) -> Vec<(String, String)> {
         let mut results = Vec::new();

@@ -8,7 +8,7 @@ use crate::{
     store::FileAt,
     tool::{Attachments, CallEffect, ToolContext, ToolOutput, Tools},
     turn::{
-        Foreign, ForeignKind,
+        Foreign, ForeignKind, media,
         prompt::{inline, line, quote},
     },
 };
@@ -18,8 +18,13 @@ use serde::{Deserialize, Serialize};
 /// Octets of a file that are read as text. The rest is for people.
 const READ: usize = 256 * 1024;
 
+/// What stands for a picture or document where its words would.
+pub(crate) const NO_TEXT: &str = "(a picture or document: look at the file)";
+
 /// A file of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct FileRef {
     /// The number of the message it came with.
     pub message: i64,
@@ -31,7 +36,7 @@ pub(super) fn add(tools: Tools) -> Tools {
     tools
         .add(
             "read_attachment",
-            "Shows a file that came with a message, if it is text.",
+            "Shows a file that came with a message: text, and pictures and PDF if you can look at them.",
             CallEffect::Read,
             read,
         )
@@ -76,19 +81,27 @@ async fn visible(file: FileRef, cx: &ToolContext) -> Result<DraftAttachment, Han
 
 async fn read(file: FileRef, cx: ToolContext) -> Result<ToolOutput, HandlerError> {
     let loaded = visible(file, &cx).await?;
-    let Some(content) = as_text(&loaded.media_type, &loaded.content) else {
-        return Ok(format!(
-            "The file is {} of {} octets, which cannot be read as text here. hand_to_person gets it read.",
-            inline(&loaded.media_type),
-            loaded.content.len()
-        )
-        .into());
-    };
-    let mut text = String::new();
     let of = format!("message {} part {}", file.message, file.part);
-    line(&mut text, &[&of, &format!("file {}", inline(&loaded.name)), "nobody vouches for it"]);
-    quote(&mut text, &content);
+    let named = format!("file {}", inline(&loaded.name));
     let from = format!("the file {} of message {}", inline(&loaded.name), file.message);
+    let mut text = String::new();
+    let Some(content) = as_text(&loaded.media_type, &loaded.content) else {
+        return Ok(match media::look(&loaded.content, &cx.inner.takes) {
+            Ok(_) => {
+                line(&mut text, &[&of, &named, "shown below the results", "nobody vouches for it"]);
+                let foreign = vec![Foreign::new(ForeignKind::Attachment, from, NO_TEXT)];
+                ToolOutput { text, foreign, files: vec![file], ..ToolOutput::default() }
+            }
+            Err(why) => format!(
+                "The file is {} of {} octets, which cannot be read here: {why}. hand_to_person gets it read.",
+                inline(&loaded.media_type),
+                loaded.content.len()
+            )
+            .into(),
+        });
+    };
+    line(&mut text, &[&of, &named, "nobody vouches for it"]);
+    quote(&mut text, &content);
     let foreign = vec![Foreign::new(ForeignKind::Attachment, from, &content)];
     Ok(ToolOutput { text, foreign, ..ToolOutput::default() })
 }

@@ -52,7 +52,7 @@ pub(super) fn add(tools: Tools) -> Tools {
             read,
         )
         .add(
-            "read_result",
+            super::READ_RESULT,
             "Shows more of a long result of an earlier call of yours.",
             CallEffect::Read,
             read_result,

@@ -10,11 +10,14 @@ mod people;
 
 use super::{ToolContext, ToolSpec, Tools};
 use crate::{MessageId, agent::HandlerError, store::Viewpoint};
-pub(crate) use files::load;
 pub use files::{FileRef, as_text};
+pub(crate) use files::{NO_TEXT, load};
+pub(crate) use people::{ask, asking};
 use std::collections::BTreeSet;
 
 pub(crate) const ATTACH: &str = "attach";
+/// Shows more of a long result.
+pub(crate) const READ_RESULT: &str = "read_result";
 /// Those that send mail, with the files chosen before.
 pub(crate) const MAILS: [&str; 4] = [super::REPLY, "send", "forward", "draft"];
 

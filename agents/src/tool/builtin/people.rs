@@ -6,13 +6,12 @@ use crate::{
     agent::{Effect, HandlerError, TellTarget},
     mail::Trust,
     schedule::When,
-    tool::{CallEffect, HAND_TO_PERSON, ToolContext, ToolOutput, Tools},
+    tool::{CallEffect, HAND_TO_PERSON, ToolContext, ToolOutput, ToolSpec, Tools},
     turn::request::{ASK_DEPTH, AgentQuestion, Exchange},
 };
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::json;
 
 /// How long another agent may take to answer.
 const ANSWER_WITHIN: SignedDuration = SignedDuration::from_hours(24);
@@ -106,12 +105,15 @@ pub(super) fn add(tools: Tools) -> Tools {
             "ask_agent",
             "Asks another agent of this installation and waits for its answer.",
             CallEffect::Reversible,
-            |spec| {
-                spec.local = true;
-                spec.least_trust = Trust::Proven;
-            },
-            ask,
+            asking,
+            async |args: Ask, cx| ask(&args.agent, args.question, &cx),
         )
+}
+
+/// For a tool that asks another agent.
+pub(crate) fn asking(spec: &mut ToolSpec) {
+    spec.local = true;
+    spec.least_trust = Trust::Proven;
 }
 
 async fn remember(args: Remember, cx: ToolContext) -> Result<ToolOutput, HandlerError> {
@@ -145,14 +147,7 @@ async fn follow_up(args: FollowUp, cx: ToolContext) -> Result<ToolOutput, Handle
     }
     let millis = (args.in_hours * 3_600_000.0) as i64;
     let at = cx.now.checked_add(SignedDuration::from_millis(millis))?;
-    let payload = json!({
-        "follow_up": { "conversation": cx.conversation, "note": args.note, "answers": cx.message }
-    });
-    let effect = Effect::Schedule {
-        name: format!("follow-up:{}:{}", cx.conversation, args.name),
-        when: When::At { at },
-        payload,
-    };
+    let effect = cx.follow_up(&args.name, When::At { at }, &args.note);
     let at = at.strftime("%A %Y-%m-%d %H:%M UTC");
     Ok(ToolOutput::text(format!("You will come back to this on {at}.")).with(effect))
 }
@@ -164,18 +159,22 @@ async fn hand_over(args: HandOver, _: ToolContext) -> Result<ToolOutput, Handler
     Ok("A person will take over. Say nothing more.".into())
 }
 
-async fn ask(args: Ask, cx: ToolContext) -> Result<ToolOutput, HandlerError> {
+/// Asks an agent by its name. The call is over when it answers.
+pub(crate) fn ask(
+    name: &str,
+    question: String,
+    cx: &ToolContext,
+) -> Result<ToolOutput, HandlerError> {
     let mut path = cx.inner.asked_by.to_vec();
     path.push(cx.agent.clone());
-    if path.contains(&args.agent) {
-        return refused(format!("{} is waiting for you and cannot be asked", args.agent));
+    if path.iter().any(|asker| asker == name) {
+        return refused(format!("{name} is waiting for you and cannot be asked"));
     }
     if path.len() > ASK_DEPTH {
         return refused(format!("{} agents are waiting for each other already", path.len()));
     }
     let rules = cx.inner.store.rules();
-    let Some(other) = rules.agents.values().find(|agent| agent.name == args.agent && agent.runs)
-    else {
+    let Some(other) = rules.agents.values().find(|agent| agent.name == name && agent.runs) else {
         let mut names: Vec<_> = rules
             .agents
             .values()
@@ -183,11 +182,7 @@ async fn ask(args: Ask, cx: ToolContext) -> Result<ToolOutput, HandlerError> {
             .map(|agent| agent.name.as_str())
             .collect();
         names.sort_unstable();
-        return refused(format!(
-            "there is no agent {:?}; there are: {}",
-            args.agent,
-            names.join(", ")
-        ));
+        return refused(format!("there is no agent {name:?}; there are: {}", names.join(", ")));
     };
     // Where an agent keeps people apart, it keeps what others ask apart from them.
     let key = match other.instance {
@@ -201,12 +196,12 @@ async fn ask(args: Ask, cx: ToolContext) -> Result<ToolOutput, HandlerError> {
         call: cx.call.to_string(),
         path,
         from_instance: cx.instance,
-        question: args.question,
+        question,
         trust: cx.trust,
         foreign: cx.inner.so_far.foreign(),
     };
     let effect = Effect::Tell {
-        agent: args.agent,
+        agent: name.to_owned(),
         target: TellTarget::Key(key),
         body: serde_json::to_value(Exchange::Ask(question))?,
         hops,

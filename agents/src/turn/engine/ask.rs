@@ -5,12 +5,14 @@ use crate::{
     MessageId,
     model::{Event, Message, Request, StopReason, ToolChoice, Usage},
     retry::RetryPolicy,
+    tool::{self, builtin::FileRef},
     turn::{
         DailyBudget, StepLog, TurnSink,
         context::{self, Composed},
         fold::Turn,
         log::Batch,
         material::{Material, Summary},
+        media::{self, Shown},
         prompt::RULES,
         step::{Said, Step},
     },
@@ -20,6 +22,11 @@ use jiff::{SignedDuration, Timestamp};
 use std::{collections::BTreeMap, time::Duration};
 use tokio::sync::watch;
 
+/// How long a turn waits for tools: long enough to start a server of tools, as their authors advise clients.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The same where somebody waits for the first word.
+const HEARD_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Attempts to ask a model, beside those its client makes before the first token.
 const MODEL_RETRIES: RetryPolicy = RetryPolicy {
     attempts: u32::MAX,
@@ -28,7 +35,7 @@ const MODEL_RETRIES: RetryPolicy = RetryPolicy {
 };
 
 /// Completes when the turn is to stop. Whoever could say so may be gone; then nobody says so.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
         std::future::pending().await
     }
@@ -81,6 +88,11 @@ impl Driver<'_> {
         }
     }
 
+    /// How long the turn waits for tools of other servers before it goes on without them.
+    pub(super) fn patience(&self) -> Duration {
+        if self.sink.is_heard() { HEARD_PATIENCE } else { PATIENCE }
+    }
+
     pub(super) async fn over_budget(&self) -> Result<Option<String>, EngineError> {
         if self.mind.budget == DailyBudget::default() {
             return Ok(None);
@@ -107,9 +119,17 @@ impl Driver<'_> {
         if !self.append(log, turn, Batch::of(Step::ModelAsked { round })).await? {
             return Ok(None);
         }
+        tokio::select! {
+            biased;
+            () = stopped(stop) => return Ok(None),
+            () = self.mind.tools.ready(self.patience()) => {}
+        }
         let last = turn.rounds.len() + 1 >= self.mind.limits.rounds as usize;
-        let mut messages = vec![context.opening.clone()];
-        messages.extend(context::rounds(turn));
+        let shown = self.files(turn, &context.files).await;
+        let mut opening = context.opening.clone();
+        opening.parts.extend(context.files.iter().flat_map(|file| shown.parts_of(*file)));
+        let mut messages = vec![opening];
+        messages.extend(context::rounds(turn, &shown));
         let request = Request {
             system: context.system.clone(),
             messages,
@@ -142,6 +162,23 @@ impl Driver<'_> {
                 Some(Batch::of(Step::ModelFailed { round, error, retry_at, usage }))
             }
         })
+    }
+
+    /// The files of a question. One that is gone, or that the model does not take any more, is left out: what the
+    /// turn said of it is all there is.
+    async fn files(&self, turn: &Turn, opening: &[FileRef]) -> Shown {
+        let mut shown = Shown::default();
+        for file in media::wanted(turn, opening) {
+            let files = self.mind.files.as_deref();
+            match tool::builtin::load(self.store, files, file).await {
+                Ok(loaded) => {
+                    let takes = self.mind.model.capabilities();
+                    shown.add(file, &loaded.name, loaded.content, takes);
+                }
+                Err(error) => tracing::warn!(turn = %self.turn, %error, "a file cannot be shown"),
+            }
+        }
+        shown
     }
 
     /// Asks, and listens to the end.

@@ -18,8 +18,9 @@ use futures_util::{FutureExt, future::join_all};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::{panic::AssertUnwindSafe, sync::Arc};
+use tokio::sync::watch;
 
-/// Octets of a result that are kept. Nobody pages through more.
+/// Octets of what a tool returns that are kept. Nobody pages through more.
 const RESULT_MAX: usize = 1024 * 1024;
 
 /// What is to be done with a call.
@@ -37,9 +38,11 @@ impl Driver<'_> {
         log: &mut dyn StepLog,
         turn: &mut Turn,
         calls: &[CallId],
+        stop: &watch::Receiver<bool>,
     ) -> Result<bool, EngineError> {
         let mut settled = Batch::default();
         let (mut reads, mut acts) = (Vec::new(), Vec::new());
+        self.mind.tools.ready(self.patience()).await;
         for id in calls {
             match self.screen(turn, *id) {
                 Screened::Ended(result) => {
@@ -72,7 +75,7 @@ impl Driver<'_> {
             let so_far = Arc::new(turn.clone());
             let read = join_all(reads.iter().map(|(id, tool, arguments)| {
                 let (tool, arguments) = (tool.clone(), arguments.clone());
-                self.make(&so_far, *id, tool, arguments)
+                self.make(&so_far, *id, tool, arguments, stop.clone())
             }));
             for ((id, ..), (result, _, _)) in reads.iter().zip(read.await) {
                 settled.steps.push(Step::CallEnded { call: *id, result });
@@ -87,7 +90,7 @@ impl Driver<'_> {
             if !still || turn.stop.is_some() {
                 return Ok(true);
             }
-            if !self.act(log, turn, id, tool, arguments).await? {
+            if !self.act(log, turn, id, tool, arguments, stop).await? {
                 return Ok(true);
             }
         }
@@ -102,6 +105,7 @@ impl Driver<'_> {
         id: CallId,
         tool: Arc<dyn Tool>,
         arguments: Value,
+        stop: &watch::Receiver<bool>,
     ) -> Result<bool, EngineError> {
         let spec = tool.spec();
         if spec.background {
@@ -128,7 +132,8 @@ impl Driver<'_> {
             return Ok(false);
         }
         let so_far = Arc::new(turn.clone());
-        let (mut result, effects, awaited) = self.make(&so_far, id, tool.clone(), arguments).await;
+        let (result, effects, awaited) =
+            self.make(&so_far, id, tool.clone(), arguments, stop.clone()).await;
         let mut effects: Vec<_> = effects.into_iter().map(|effect| (id, effect)).collect();
         if result.end == CallEnd::Uncertain {
             let why = format!("{}: {}", spec.name, result.text);
@@ -136,21 +141,21 @@ impl Driver<'_> {
         }
         let step = match awaited {
             Some(until) if result.end == CallEnd::Done => Step::CallAwaited { call: id, until },
-            _ => {
-                result.text.truncate(result.text.floor_char_boundary(RESULT_MAX));
-                Step::CallEnded { call: id, result }
-            }
+            _ => Step::CallEnded { call: id, result },
         };
         self.append(log, turn, Batch { steps: vec![step], effects, ..Batch::default() }).await
     }
 
-    /// Runs a tool to its end or its timeout.
+    /// Runs a tool to its end or its timeout, or until the turn is withdrawn. What cannot be taken back is run to
+    /// its end then, because what became of it must be known; so is what somebody heard of, who may
+    /// have interrupted the words and not the work.
     async fn make(
         &self,
         so_far: &Arc<Turn>,
         id: CallId,
         tool: Arc<dyn Tool>,
         arguments: Value,
+        mut stop: watch::Receiver<bool>,
     ) -> (CallResult, Vec<Effect>, Option<Timestamp>) {
         let spec = tool.spec();
         self.sink.tool_started(id, &spec.name);
@@ -159,12 +164,27 @@ impl Driver<'_> {
         let timeout = SignedDuration::try_from(spec.timeout).unwrap_or(SignedDuration::MAX);
         let until = now.checked_add(timeout).unwrap_or(Timestamp::MAX);
         let running = tool.run(arguments, self.context_of(so_far, id, now));
+        let is_final = spec.effect == CallEffect::Final && !spec.local;
+        let withdrawn = async {
+            if is_final || self.sink.is_heard() {
+                std::future::pending().await
+            }
+            super::ask::stopped(&mut stop).await;
+        };
         let ended = tokio::select! {
             biased;
             ended = AssertUnwindSafe(running).catch_unwind() => Some(ended),
             () = clock.sleep_until(until) => None,
+            () = withdrawn => {
+                self.sink.tool_ended(id, &spec.name, false);
+                let text = if spec.effect == CallEffect::Read {
+                    "The turn was stopped before this was done."
+                } else {
+                    "The turn was stopped while this was under way. It may have taken effect."
+                };
+                return (CallResult::new(CallEnd::Cancelled, text), Vec::new(), None);
+            }
         };
-        let is_final = spec.effect == CallEffect::Final && !spec.local;
         let unknown = |why: String| {
             if is_final {
                 let text =
@@ -175,12 +195,14 @@ impl Driver<'_> {
             }
         };
         let (result, output) = match ended {
-            Some(Ok(Ok(output))) => {
+            Some(Ok(Ok(mut output))) => {
+                output.text.truncate(output.text.floor_char_boundary(RESULT_MAX));
                 let output = tool::mark(spec, output);
                 let end = if output.failed { CallEnd::Failed } else { CallEnd::Done };
                 let mut result = CallResult::new(end, output.text.clone());
                 result.foreign = output.foreign.clone();
-                if spec.foreign {
+                result.files = output.files.clone();
+                if spec.foreign && !output.ours {
                     result.text.clear();
                     line(
                         &mut result.text,
@@ -220,6 +242,7 @@ impl Driver<'_> {
                 files: self.mind.files.clone(),
                 through: so_far.through.unwrap_or(MessageId(0)),
                 asked_by: self.request.asked_by().to_vec(),
+                takes: *self.mind.model.capabilities(),
                 so_far: so_far.clone(),
             }),
         }
@@ -236,6 +259,12 @@ impl Driver<'_> {
             return Screened::Ended(CallResult::new(CallEnd::NotAllowed, text));
         }
         let Some(tool) = self.mind.tools.get(&call.asked.name) else {
+            if call.state == CallState::Begun {
+                // What it did, and whether that can be done again, is known to nobody any more.
+                let text = "Nobody knows whether this took effect: the program stopped while it was under \
+                            way, and the tool is gone. A person will look.";
+                return Screened::Uncertain(CallResult::new(CallEnd::Uncertain, text));
+            }
             let text = "The call was not made: there is no tool of this name.";
             return Screened::Ended(CallResult::new(CallEnd::UnknownTool, text));
         };
@@ -250,7 +279,7 @@ impl Driver<'_> {
             return Screened::Uncertain(CallResult::new(CallEnd::Uncertain, text));
         }
         if matches!(call.state, CallState::Approved | CallState::Begun) {
-            return Screened::Run(tool.clone(), arguments);
+            return Screened::Run(tool, arguments);
         }
         let rules = ToolRules {
             name: &spec.name,

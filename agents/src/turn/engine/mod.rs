@@ -103,7 +103,7 @@ impl Driver<'_> {
                     }
                 }
                 Action::Calls(calls) => {
-                    if !self.calls(log, &mut turn, &calls).await? {
+                    if !self.calls(log, &mut turn, &calls, stop).await? {
                         return Ok(Pause::NeedsToBeReal);
                     }
                     continue;
@@ -195,6 +195,7 @@ impl Driver<'_> {
                 ..self.mind.window
             },
             started_at,
+            shows: self.mind.shows_files.then(|| *self.mind.model.capabilities()),
         }
     }
 
