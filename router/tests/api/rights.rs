@@ -49,6 +49,8 @@ const TABLE: &[(&str, &str, &str, &str, [u16; 7])] = &[
     ("GET", "/agents/{name}", "/agents/sales", "", [401, 200, 200, 200, 404, 200, 200]),
     ("GET", "/schedules", "/schedules", "", [401, 200, 200, 200, 200, 200, 200]),
     ("GET", "/dead-letters", "/dead-letters", "", [401, 200, 200, 200, 200, 200, 200]),
+    ("GET", "/models", "/models", "", [401, 200, 200, 200, 200, 200, 200]),
+    ("GET", "/models/{name}", "/models/base.en", "", [401, 200, 200, 200, 200, 200, 200]),
     ("GET", "/events", "/events", "", [401, 200, 200, 200, 200, 200, 200]),
     // Writing and tidying.
     ("PATCH", "/conversations/{id}", "/conversations/1", r#"{"starred":true}"#, [401, 403, 200, 200, 404, 403, 200]),
@@ -71,6 +73,7 @@ const TABLE: &[(&str, &str, &str, &str, [u16; 7])] = &[
     ("POST", "/reviews/{id}/approve", "/reviews/1/approve", "{}", [401, 403, 200, 200, 404, 403, 403]),
     ("POST", "/reviews/{id}/reject", "/reviews/2/reject", "{}", [401, 403, 200, 200, 404, 403, 403]),
     ("POST", "/agents/{name}/links", "/agents/sales/links", "{}", [401, 403, 409, 409, 404, 403, 403]),
+    ("POST", "/models/{name}/pull", "/models/nothing/pull", "{}", [401, 403, 404, 404, 404, 403, 403]),
     ("POST", "/dead-letters/{id}/retry", "/dead-letters/1/retry", "{}", [401, 403, 404, 404, 404, 403, 403]),
     ("POST", "/contacts/{id}/admit", "/contacts/1/admit", "{}", [401, 403, 200, 200, 404, 403, 403]),
     ("DELETE", "/contacts/{id}/admit", "/contacts/1/admit", "", [401, 403, 200, 200, 404, 403, 403]),
