@@ -4,6 +4,7 @@
 //! process. [`Desk::serve`] adds the listeners and workers. Stopping goes the other way round: first
 //! nothing new comes in, then what runs is finished, then the store is closed.
 
+use crate::models::Pulls;
 use crate::voice::Calls;
 use crate::{
     config::Config,
@@ -17,6 +18,7 @@ use crate::{
     },
 };
 use anyhow::Context as _;
+use axum::serve::ListenerExt as _;
 use frontdesk_agents::{
     Agent, Clock, Runtime, RuntimeConfig, Store, SystemClock,
     runtime::{BoxedAgent, Registry},
@@ -96,6 +98,8 @@ pub struct Desk {
     pub front: http::Front,
     /// What hears and speaks in calls.
     pub engines: Engines,
+    /// The models that are being downloaded.
+    pub pulls: Arc<Pulls>,
     /// Calls, once the desk is served.
     pub calls: OnceLock<Arc<Calls>>,
     registry: Registry,
@@ -124,6 +128,7 @@ impl Desk {
         let renderer = Arc::new(Renderer::new(directory.clone(), keys.clone()));
         Ok(Self {
             engines: Engines::new(&config),
+            pulls: Arc::default(),
             calls: OnceLock::new(),
             config: Arc::new(config),
             store,
@@ -193,6 +198,7 @@ impl Desk {
             let service =
                 http::public(desk.clone()).into_make_service_with_connect_info::<SocketAddr>();
             let stopping = until_stopped(stopped.clone());
+            let listener = listener.tap_io(http::without_delay);
             serving.push(tokio::spawn(async move {
                 let served = axum::serve(listener, service).with_graceful_shutdown(stopping).await;
                 if let Err(error) = served {
