@@ -6,7 +6,7 @@ mod support;
 
 use frontdesk_agents::{
     Agent, Context, Draft, HandlerError, Mail,
-    live::{Reply, Turn},
+    live::{ClientMessage, Reply, Turn},
 };
 use frontdesk_router::voice::client;
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,19 @@ impl Agent for Clerk {
             }
             other => format!("You said: {other}."),
         }))
+    }
+
+    /// Says what it got, and how much it had been asked before.
+    fn on_client_message(
+        &self,
+        cx: &mut Context<'_, Asked>,
+        message: &ClientMessage,
+    ) -> Result<(), HandlerError> {
+        let (got, asked) = (message.body["item"].clone(), cx.state.0);
+        cx.send_json(message.call, json!({ "type": "cart", "got": got, "asked": asked }));
+        // A message that a page could take for the protocol's own reaches nobody.
+        cx.send_json_all(json!({ "type": "status", "status": "idle" }));
+        Ok(())
     }
 
     fn on_email(&self, cx: &mut Context<'_, Asked>, mail: &Mail) -> Result<(), HandlerError> {
@@ -173,6 +186,120 @@ async fn talking_over_a_long_answer_stops_it_and_the_history_ends_where_it_was_h
         Some(heard.len()),
         "{entry:#}"
     );
+    desk.stop().await;
+}
+
+/// A third of a second of noise that comes at once and dies away, as a cough does.
+fn cough() -> Vec<i16> {
+    let mut seed = 0x2545_f491_u32;
+    let samples = (0..5_000).map(|n| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let noise = (seed >> 16) as i16 as f32;
+        (noise * (-n as f32 / 1_500.0).exp()) as i16
+    });
+    samples.chain(std::iter::repeat_n(0, 8_000)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cough_during_an_answer_does_not_lose_it() {
+    let Some(engines) = engines() else { return };
+    let desk = desk_with(CLERK).await;
+    let mut caller = Caller::connect(desk.http(), "clerk", "").await;
+    caller.call().await;
+    caller.until("the greeting was heard", |c| c.status() == "listening").await;
+    caller.played.clear();
+    caller.send(json!({ "type": "text_message", "text": "Tell me more." })).await;
+    for seconds in [1.0, 2.5, 4.0] {
+        caller.until("it speaks", |c| c.heard_seconds() > seconds).await;
+        caller.say(&cough());
+    }
+    let spoken = engines.speech(LONG).await.len() as f64 / 16_000.0 - 1.0;
+    caller
+        .until("all was heard", |c| c.heard_seconds() > spoken - 0.6 && c.status() == "listening")
+        .await;
+    assert_eq!(caller.of("transcript_heard").count(), 0, "{}", caller.story());
+    let heard = caller.heard_seconds();
+    assert!((heard - spoken).abs() < 0.6, "{heard} s were heard of {spoken} s");
+    caller.hang_up().await;
+    let entry = until("it is in the history", || async {
+        let first = desk.api.conversations().await.first()?.clone();
+        let conversation = desk.api.conversation(&first["id"]).await;
+        let entries = conversation["timeline"].as_array()?.clone();
+        entries.into_iter().find(|entry| entry["text"] == LONG)
+    })
+    .await;
+    assert_eq!(entry["spoken"]["outcome"], "complete", "{entry:#}");
+    desk.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_and_its_agent_exchange_messages_of_their_own_during_a_call() {
+    let Some(_) = engines() else { return };
+    let desk = desk_with(CLERK).await;
+    let mut caller = Caller::connect(desk.http(), "clerk", "").await;
+    caller.send(json!({ "type": "cart", "item": "tea" })).await;
+    caller.until("outside of a call it is refused", |c| c.of("error").next().is_some()).await;
+    caller.call().await;
+    caller.until("the greeting was heard", |c| c.status() == "listening").await;
+    caller.send(json!({ "type": "text_message", "text": "goodness" })).await;
+    caller.until("it answered", |c| c.transcript("assistant").len() == 2).await;
+    caller.until("it was heard", |c| c.status() == "listening").await;
+    caller.send(json!({ "type": "cart", "item": "milk" })).await;
+    caller.until("the agent's message came", |c| c.of("cart").next().is_some()).await;
+    let cart = caller.of("cart").next().unwrap();
+    assert_eq!(*cart, json!({ "type": "cart", "got": "milk", "asked": 1 }));
+    caller.send(json!({ "type": "cart", "item": "bread" })).await;
+    caller.until("another came", |c| c.of("cart").count() == 2).await;
+    assert_eq!(caller.status(), "listening", "{}", caller.story());
+    caller.hang_up().await;
+    desk.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn staff_download_a_missing_model_from_the_talk_page() {
+    let octets = vec![7_u8; 300_000];
+    let served = octets.clone();
+    let routes = axum::Router::new()
+        .route("/ggml-toy.bin", axum::routing::get(move || async move { served }));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mirror = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    let manifest = tempfile::NamedTempFile::new().unwrap();
+    // SHA-256 of those.
+    let sum = "08f166476de183f7a1b2874d544d37912aaf8d19b92013e1aafe233ba231024a";
+    let model = json!({ "toy": {
+        "file": "ggml-toy.bin", "url": "https://models.example/ggml-toy.bin", "size": octets.len(),
+        "sha256": sum,
+    } });
+    std::fs::write(&manifest, model.to_string()).unwrap();
+    let setup = Setup {
+        config: format!(
+            "[voice]\nstt = \"whisper:toy\"\nmodels_mirror = \"http://{mirror}\"\n\
+             models_manifest = \"{}\"\n{CLERK}",
+            manifest.path().display()
+        ),
+        kinds: vec!["clerk"],
+        ..Setup::default()
+    };
+    let desk = Desk::serve(setup, |desk| desk.kind("clerk", Clerk)).await;
+
+    let mut visitor = Caller::connect(desk.http(), "clerk", "").await;
+    visitor.send(json!({ "type": "notice_action", "id": "pull" })).await;
+    visitor.until("it is not for everybody", |c| c.of("error").next().is_some()).await;
+    assert!(visitor.of("notice").next().is_none());
+
+    let token =
+        desk.api.post("/tokens", json!({ "name": "desk", "scopes": ["read", "approve"] })).await;
+    let bearer = format!("Bearer {}", token["secret"].as_str().unwrap());
+    let headers = [("authorization", bearer)];
+    let mut staff = Caller::connect_with(desk.http(), "clerk", "", &headers, true).await;
+    staff.send(json!({ "type": "notice_action", "id": "pull" })).await;
+    let text = |message: &serde_json::Value| message["text"].as_str().unwrap().to_owned();
+    staff
+        .until("it is here", |c| c.of("notice").any(|m| text(m).contains("whisper:toy is here")))
+        .await;
+    let model = desk.api.get("/models/whisper:toy").await;
+    assert_eq!(model["state"], "here", "{model:#}");
     desk.stop().await;
 }
 

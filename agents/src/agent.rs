@@ -17,7 +17,8 @@ use crate::{
     Attachment, CallId, ConversationId, Draft, InstanceId, Mail, MessageId, Question, ScheduleId,
     TaskId, Trust, Verdict,
     live::{
-        Call, CallEnded, CallerCard, Interrupted, LiveEvent, LiveSnapshot, Reply, Transcript, Turn,
+        Call, CallEnded, CallerCard, ClientMessage, Interrupted, LiveEvent, LiveSnapshot, Reply,
+        Transcript, Turn,
     },
     schedule::When,
     turn::{AgentAnswer, AgentQuestion, Mind, TurnRequest},
@@ -178,6 +179,15 @@ pub trait Agent: Send + Sync + 'static {
         &self,
         _cx: &mut Context<'_, Self::State>,
         _transcript: &Transcript,
+    ) -> Result<(), HandlerError> {
+        Ok(())
+    }
+
+    /// The client of a call sent a message of the application's own. What it claims is the caller's word.
+    fn on_client_message(
+        &self,
+        _cx: &mut Context<'_, Self::State>,
+        _message: &ClientMessage,
     ) -> Result<(), HandlerError> {
         Ok(())
     }
@@ -582,6 +592,10 @@ pub enum Effect {
         call: Option<CallId>,
         text: String,
     },
+    SendJson {
+        call: Option<CallId>,
+        body: Value,
+    },
     HangUp {
         call: CallId,
         farewell: Option<String>,
@@ -800,6 +814,10 @@ impl<A: Agent> AnyAgent for Erased<A> {
             }
             LiveEvent::Transcript(transcript) => {
                 self.0.on_transcript(&mut cx, transcript)?;
+                Reply::silent()
+            }
+            LiveEvent::Client(message) => {
+                self.0.on_client_message(&mut cx, message)?;
                 Reply::silent()
             }
         };

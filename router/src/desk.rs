@@ -4,6 +4,7 @@
 //! process. [`Desk::serve`] adds the listeners and workers. Stopping goes the other way round: first
 //! nothing new comes in, then what runs is finished, then the store is closed.
 
+use crate::models::Pulls;
 use crate::own::Kinds;
 use crate::tools::ToolServers;
 use crate::voice::Calls;
@@ -20,6 +21,7 @@ use crate::{
     reload::{Reloads, Source},
 };
 use anyhow::Context as _;
+use axum::serve::ListenerExt as _;
 use frontdesk_agents::{
     Agent, Clock, Runtime, RuntimeConfig, Store, SystemClock,
     runtime::{BoxedAgent, Registry},
@@ -109,6 +111,8 @@ pub struct Desk {
     pub engines: Engines,
     /// Servers of tools. Replaced when the configuration changes.
     pub(crate) tools: Mutex<ToolServers>,
+    /// The models that are being downloaded.
+    pub pulls: Arc<Pulls>,
     /// Calls, once the desk is served.
     pub calls: OnceLock<Arc<Calls>>,
     pub(crate) registry: Registry,
@@ -142,6 +146,7 @@ impl Desk {
         Ok(Self {
             engines: Engines::new(&config),
             tools: Mutex::new(tools),
+            pulls: Arc::default(),
             calls: OnceLock::new(),
             reloads: Reloads { source, custom, running: Mutex::new(config.clone()) },
             config: Arc::new(config),
@@ -212,6 +217,7 @@ impl Desk {
             let service =
                 http::public(desk.clone()).into_make_service_with_connect_info::<SocketAddr>();
             let stopping = until_stopped(stopped.clone());
+            let listener = listener.tap_io(http::without_delay);
             serving.push(tokio::spawn(async move {
                 let served = axum::serve(listener, service).with_graceful_shutdown(stopping).await;
                 if let Err(error) = served {

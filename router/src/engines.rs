@@ -35,6 +35,16 @@ impl Engines {
         Self { registry: Arc::new(Registry::new(config.engine_settings())) }
     }
 
+    /// Adds an engine that hears, under its own name.
+    pub fn add_transcriber(&self, engine: Arc<dyn Transcriber>) {
+        self.registry.add_transcriber(engine);
+    }
+
+    /// Adds an engine that speaks, under its own name.
+    pub fn add_synthesiser(&self, engine: Arc<dyn Synthesiser>) {
+        self.registry.add_synthesiser(engine);
+    }
+
     /// What hears a call: its own engine, or the stand-in where that cannot work. Takes milliseconds, or
     /// seconds when a model is loaded for the first time.
     ///

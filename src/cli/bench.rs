@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use frontdesk_router::bench::{AgentsOptions, Budget, Line, Report, SmtpOptions};
+use frontdesk_router::bench::{AgentsOptions, Budget, Line, Report, SmtpOptions, VoiceOptions};
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::writer::MakeWriterExt;
@@ -18,6 +18,8 @@ pub enum Bench {
     Smtp(Smtp),
     /// Agents: events, wake-ups, schedules, sleeping instances, start with a large database
     Agents(Agents),
+    /// Calls: what we add to a turn at many calls at once, greeting, interruption, memory of an idle call
+    Voice(Voice),
 }
 
 #[derive(Debug, Args)]
@@ -76,6 +78,28 @@ pub struct Agents {
     data_dir: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+pub struct Voice {
+    /// How long each caller talks
+    #[arg(long, value_name = "SECONDS", default_value_t = VoiceOptions::default().seconds)]
+    seconds: u64,
+    /// Calls at once, one load after another
+    #[arg(long, value_name = "COUNT", value_delimiter = ',', default_values_t = VoiceOptions::default().calls)]
+    calls: Vec<usize>,
+    /// Calls while a decode of Whisper is always running; 0 leaves it out
+    #[arg(long, value_name = "COUNT", default_value_t = VoiceOptions::default().beside_decode)]
+    beside_decode: usize,
+    /// Idle calls whose memory is looked at; 0 leaves it out
+    #[arg(long, value_name = "COUNT", default_value_t = VoiceOptions::default().idle)]
+    idle: usize,
+    /// Calls in which the agent is interrupted; 0 leaves it out
+    #[arg(long, value_name = "COUNT", default_value_t = VoiceOptions::default().interrupted)]
+    interrupted: usize,
+    /// A folder on the disk to measure [default: the folder for temporary files]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
 impl Bench {
     pub(super) async fn run(self, output: &mut Output) -> Result<(), Failure> {
         log_as_a_server_does();
@@ -83,6 +107,7 @@ impl Bench {
         let report = match self {
             Self::Smtp(smtp) => smtp.options().run(&progress).await,
             Self::Agents(agents) => agents.options().run(&progress).await,
+            Self::Voice(voice) => voice.options().run(&progress).await,
         };
         show(&report.map_err(|error| Failure::Other(format!("{error:#}")))?, output)
     }
@@ -113,6 +138,19 @@ impl Agents {
             instances: self.instances.max(1),
             timers: self.timers,
             database: self.database,
+            dir: self.data_dir,
+        }
+    }
+}
+
+impl Voice {
+    fn options(self) -> VoiceOptions {
+        VoiceOptions {
+            seconds: self.seconds.max(1),
+            calls: self.calls.into_iter().map(|calls| calls.max(1)).collect(),
+            beside_decode: self.beside_decode,
+            idle: self.idle,
+            interrupted: self.interrupted,
             dir: self.data_dir,
         }
     }

@@ -11,9 +11,9 @@ use std::{
     net::SocketAddr,
     time::{Duration, Instant},
 };
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
+    MaybeTlsStream, WebSocketStream, client_async, connect_async,
     tungstenite::{Message, client::IntoClientRequest as _, protocol::CloseFrame},
 };
 
@@ -67,6 +67,21 @@ impl Caller {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
         let (socket, _) = connect_async(request).await.unwrap();
+        Self::on(socket, features).await
+    }
+
+    /// Connects without additions, by a socket that takes few kilobytes before they are read.
+    pub async fn connect_narrow(server: SocketAddr, agent: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        let stream = socket.connect(server).await.unwrap();
+        let url = format!("ws://{server}/agents/{agent}/default");
+        let stream = MaybeTlsStream::Plain(stream);
+        let (socket, _) = client_async(url, stream).await.unwrap();
+        Self::on(socket, false).await
+    }
+
+    async fn on(socket: WebSocketStream<MaybeTlsStream<TcpStream>>, features: bool) -> Self {
         let mut caller = Self {
             socket,
             messages: Vec::new(),

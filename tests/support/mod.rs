@@ -9,6 +9,7 @@
 pub mod api;
 pub mod caller;
 pub mod client;
+pub mod deepgram;
 pub mod desk;
 pub mod letter;
 pub mod process;

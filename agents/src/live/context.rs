@@ -2,6 +2,7 @@
 
 use super::{Call, CallerCard};
 use crate::{CallId, Context, ConversationId, Draft, agent::Effect};
+use serde_json::Value;
 
 impl<S> Context<'_, S> {
     /// The conversation that is being handled: that of the mail, the call or the chat.
@@ -29,6 +30,17 @@ impl<S> Context<'_, S> {
     /// reminder.
     pub fn speak_all(&mut self, text: impl Into<String>) {
         self.effects.push(Effect::Speak { call: None, text: text.into() });
+    }
+
+    /// Sends the client of an open call of this instance a message of the application's own: a JSON object
+    /// whose `type` is none of the protocol's. A telephone has no client to take it.
+    pub fn send_json(&mut self, call: CallId, body: Value) {
+        self.effects.push(Effect::SendJson { call: Some(call), body });
+    }
+
+    /// Sends it to the clients of every open call of this instance.
+    pub fn send_json_all(&mut self, body: Value) {
+        self.effects.push(Effect::SendJson { call: None, body });
     }
 
     /// Ends the call being handled, after what is being said and the farewell have been heard.

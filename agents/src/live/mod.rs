@@ -19,6 +19,7 @@ pub use words::{CallChannel, EndReason, Hearing, Origin, Outcome, Speaker, Via};
 use crate::{CallId, ConversationId, InstanceId, MessageId, Trust};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::{collections::BTreeMap, fmt};
 
 /// Who is at the other end.
@@ -188,6 +189,20 @@ impl fmt::Debug for Transcript {
     }
 }
 
+/// A message of the application's own from the client of a call, as JSON.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientMessage {
+    pub call: CallId,
+    pub body: Value,
+}
+
+/// What is in it is the application's and its people's.
+impl fmt::Debug for ClientMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClientMessage({})", self.call)
+    }
+}
+
 /// What an agent wants of a call, told after the commit of what wanted it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Directive {
@@ -208,6 +223,8 @@ pub enum Wanted {
     /// Connect the caller to somebody else. A wish: whoever carries it out checks `to` against what the
     /// operator allows.
     Transfer { to: String },
+    /// Bring this to the client, as a message of the application's own.
+    Message(Value),
 }
 
 impl fmt::Debug for Directive {
@@ -216,6 +233,7 @@ impl fmt::Debug for Directive {
             Wanted::Speak(_) => "speak",
             Wanted::HangUp { .. } => "hang_up",
             Wanted::Transfer { .. } => "transfer",
+            Wanted::Message(_) => "message",
         };
         f.debug_struct("Directive")
             .field("instance", &self.instance)
@@ -234,6 +252,7 @@ pub(crate) enum LiveEvent {
     Keys(Turn),
     Interrupt(Interrupted),
     Transcript(Transcript),
+    Client(ClientMessage),
 }
 
 impl LiveEvent {
@@ -246,6 +265,7 @@ impl LiveEvent {
             Self::Keys(_) => "dtmf",
             Self::Interrupt(_) => "interrupt",
             Self::Transcript(_) => "transcript",
+            Self::Client(_) => "client_message",
         }
     }
 
@@ -253,7 +273,7 @@ impl LiveEvent {
     pub fn turn(&self) -> Option<&Turn> {
         match self {
             Self::Turn(turn) | Self::Text(turn) | Self::Keys(turn) => Some(turn),
-            Self::Start | Self::Interrupt(_) | Self::Transcript(_) => None,
+            Self::Start | Self::Interrupt(_) | Self::Transcript(_) | Self::Client(_) => None,
         }
     }
 }

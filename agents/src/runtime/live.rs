@@ -12,7 +12,7 @@ use super::{Registered, Registry, dispatch::words_of, talk::Talk};
 use crate::{
     AgentId, CallId,
     agent::{AnyAgent, Effect, Handled, HandlerError, History},
-    live::{Interrupted, LiveEvent, LiveSnapshot, Reply, Transcript, Turn},
+    live::{ClientMessage, Interrupted, LiveEvent, LiveSnapshot, Reply, Transcript, Turn},
     store::{HandleOutcome, Place, Seen, Store, StoreError},
 };
 use jiff::Timestamp;
@@ -112,6 +112,11 @@ impl Live {
         self.run(Place::Call(call), LiveEvent::Transcript(transcript)).await.map(drop)
     }
 
+    /// The client of a call sent a message of the application's own. Answers after the commit.
+    pub async fn client_message(&self, message: ClientMessage) -> Result<(), LiveError> {
+        self.run(Place::Call(message.call), LiveEvent::Client(message)).await.map(drop)
+    }
+
     /// Whether an agent only writes down what is said.
     pub fn listens_only(&self, agent: AgentId) -> bool {
         self.0.registry.get(agent).is_some_and(|registered| registered.agent.listens_only())
@@ -150,7 +155,10 @@ impl Live {
         let _in_line = tokio::time::timeout(PATIENCE, self.line(place).lock_owned()).await.ok();
         let event = Arc::new(event);
         // Whoever waits for words gets them before the commit, everybody else gets their answer after it.
-        let has_words = !matches!(*event, LiveEvent::Interrupt(_) | LiveEvent::Transcript(_));
+        let has_words = !matches!(
+            *event,
+            LiveEvent::Interrupt(_) | LiveEvent::Transcript(_) | LiveEvent::Client(_)
+        );
         let mut answer = Some(answer);
         let mut tell = |reply: Result<Reply, LiveError>| {
             if let Some(answer) = answer.take() {

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use std::{
     cell::RefCell,
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, Read, Seek as _},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -86,11 +86,22 @@ impl Store {
         let data = if content.len() <= INLINE_LIMIT {
             Some(compress(content).map_err(StoreError::io(self.dir()))?)
         } else {
-            write_file(self.dir(), hash, content)?;
+            write_file(self.dir(), hash, &mut &content[..])?;
             None
         };
         let shared = data.is_none();
         Ok(StagedBlob { hash, size, data, shared })
+    }
+
+    /// The same for what is in a file, of which only a block at a time is in memory. The file is left alone.
+    pub fn stage_file(&self, path: &Path) -> Result<StagedBlob> {
+        let length = fs::metadata(path).map_err(StoreError::io(path))?.len();
+        if length <= INLINE_LIMIT as u64 {
+            return self.stage(&fs::read(path).map_err(StoreError::io(path))?);
+        }
+        let (hash, size, mut file) = hash_of_file(path).map_err(StoreError::io(path))?;
+        write_file(self.dir(), hash, &mut file)?;
+        Ok(StagedBlob { hash, size, data: None, shared: true })
     }
 
     /// Reads content. `None` if there is none with this id.
@@ -112,6 +123,24 @@ impl Store {
         };
         Ok(Some(content))
     }
+}
+
+/// The hash and the length of a file, which is at its beginning again.
+fn hash_of_file(path: &Path) -> io::Result<(BlobHash, u64, File)> {
+    let mut file = File::open(path)?;
+    let mut block = vec![0; 64 * 1024];
+    let (mut sum, mut size) = (Sha256::new(), 0);
+    loop {
+        match file.read(&mut block)? {
+            0 => break,
+            read => {
+                sum.update(&block[..read]);
+                size += read as u64;
+            }
+        }
+    }
+    file.rewind()?;
+    Ok((BlobHash(sum.finalize().into()), size, file))
 }
 
 /// Compresses content for the row itself, whatever its size: for the attachments of drafts, which are
@@ -163,7 +192,7 @@ fn path_of(dir: &Path, hash: BlobHash) -> PathBuf {
     dir.join("blobs").join(&name[..2]).join(format!("{name}.zst"))
 }
 
-fn write_file(dir: &Path, hash: BlobHash, content: &[u8]) -> Result<()> {
+fn write_file(dir: &Path, hash: BlobHash, content: &mut dyn Read) -> Result<()> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let path = path_of(dir, hash);
     let folder = path.parent().expect("a blob's path has a folder");
@@ -180,7 +209,7 @@ fn write_file(dir: &Path, hash: BlobHash, content: &[u8]) -> Result<()> {
         folder.join(format!(".{}.{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)));
     let written = (|| -> io::Result<()> {
         let mut encoder = zstd::stream::Encoder::new(File::create(&temporary)?, ZSTD_LEVEL)?;
-        encoder.write_all(content)?;
+        io::copy(content, &mut encoder)?;
         encoder.finish()?.sync_all()?;
         fs::rename(&temporary, &path)?;
         sync_names()

@@ -141,6 +141,9 @@ pub(super) fn apply_one(
         Effect::Speak { call, text } => {
             calls::direct(tx, instance, *call, Wanted::Speak(text.clone()))?;
         }
+        Effect::SendJson { call, body } => {
+            calls::direct(tx, instance, *call, Wanted::Message(body.clone()))?;
+        }
         Effect::HangUp { call, farewell } => {
             calls::direct(
                 tx,

@@ -9,6 +9,7 @@ use frontdesk_agents::{
     live::{EndReason, Hearing, Origin, Outcome, Speaker, Via},
     store::{CallOutcome, OpenCall, OpenedCall, Recording, Spoken, TurnTimes, Who},
 };
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// Notes what it finds in its history, and counts calls that end.
@@ -375,8 +376,14 @@ async fn a_recording_is_kept_even_if_it_comes_after_the_end() {
     assert!(hang_up(&desk, call).await);
     // Large enough for a file of its own.
     let sound: Vec<u8> = (0..300_000u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
-    let recording =
-        Recording { content: desk.store.stage(&sound).unwrap(), media_type: "audio/wav".into() };
+    // A call's recording comes as a file, and is the same content as if it came as a whole.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, &sound).unwrap();
+    let content = desk.store.stage_file(file.path()).unwrap();
+    assert_eq!(content.hash(), desk.store.stage(&sound).unwrap().hash());
+    let missing = desk.store.stage_file(Path::new("/nothing")).unwrap_err().to_string();
+    assert!(missing.contains("/nothing"), "{missing}");
+    let recording = Recording { content, media_type: "audio/wav".into() };
     let late = CallOutcome { reason: EndReason::Lost, duration_ms: 1, recording: Some(recording) };
     assert!(!desk.store.end_call(call, late).await.unwrap());
     let (media_type, content) = desk.store.recording(call).await.unwrap().unwrap();

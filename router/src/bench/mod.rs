@@ -16,9 +16,11 @@ mod machine;
 mod mails;
 mod smtp;
 mod stats;
+mod voice;
 
 pub use agents::AgentsOptions;
 pub use smtp::SmtpOptions;
+pub use voice::VoiceOptions;
 
 use serde::Serialize;
 

@@ -21,7 +21,7 @@ pub mod origin;
 pub mod pages;
 mod password;
 pub mod problem;
-mod secret;
+pub(crate) mod secret;
 mod throttle;
 pub mod tls;
 pub mod webhook;
@@ -121,6 +121,14 @@ pub fn local(desk: Arc<Desk>) -> Router {
         .layer(Extension(Principal::operator()))
         .layer(middleware::from_fn_with_state(desk.clone(), headers::set))
         .with_state(desk)
+}
+
+/// Small frames leave at once: otherwise each would wait until the one before has arrived (RFC 896), and sound
+/// comes in small frames.
+pub(crate) fn without_delay(stream: &mut tokio::net::TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection keeps its small writes back");
+    }
 }
 
 /// What any listener serves.

@@ -8,9 +8,14 @@ pub const TOKEN_PREFIX: &str = "fd_";
 
 /// A new secret, as it is shown once.
 pub fn new(prefix: &str) -> std::io::Result<String> {
-    let mut bytes = [0u8; 32];
+    Ok(format!("{prefix}{}", random::<32>()?))
+}
+
+/// So many random bytes as text.
+pub fn random<const BYTES: usize>() -> std::io::Result<String> {
+    let mut bytes = [0u8; BYTES];
     getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
-    Ok(format!("{prefix}{}", BASE64URL_NOPAD.encode(&bytes)))
+    Ok(BASE64URL_NOPAD.encode(&bytes))
 }
 
 /// What is kept of it. The secret is random, so a plain hash cannot be searched.

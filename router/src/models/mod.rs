@@ -2,6 +2,7 @@
 //!
 //! - [`Mirror`] and [`Source`]: where a model comes from;
 //! - [`Pull`]: fetching one, which `frontdesk models pull` and the server share;
+//! - [`Pulls`]: those that the server makes;
 //! - [`list`]: what `frontdesk models list` shows.
 //!
 //! What always holds: a model is under its own name only when it has the published checksum; until then
@@ -12,10 +13,12 @@ mod fetch;
 mod mirror;
 mod progress;
 mod pull;
+mod pulls;
 
 pub use mirror::{Mirror, Source};
 pub use progress::{Progress, PullError};
 pub use pull::{Pull, Pulled};
+pub use pulls::{PullState, Pulls};
 
 use crate::config::Config;
 use frontdesk_voice::engine::models::Known;

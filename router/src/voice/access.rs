@@ -18,11 +18,12 @@ use crate::{
     http::{
         access::{self, Who as Asker},
         problem::Problem,
+        secret,
     },
 };
 use axum::http::{HeaderMap, header, request::Parts};
 use data_encoding::BASE64URL_NOPAD;
-use frontdesk_agents::store::Who;
+use frontdesk_agents::store::{Scope, Who};
 use std::{fmt, sync::Arc};
 
 /// The cookie that tells visitors apart.
@@ -42,6 +43,8 @@ pub struct Caller {
     pub proof: String,
     /// The same for all their connections: limits count by it, and a dropped call goes back to it.
     pub identity: String,
+    /// Whether they may have the server download a model.
+    pub may_pull: bool,
 }
 
 impl Caller {
@@ -125,12 +128,14 @@ pub async fn caller(
                 name: None,
                 proof: "a link that was sent to them".into(),
                 identity: format!("contact:{contact}"),
+                may_pull: false,
             },
             None => Caller {
                 who: Who::Visitor { session: identity.clone() },
                 name: None,
                 proof: String::new(),
                 identity,
+                may_pull: false,
             },
         }));
     }
@@ -147,6 +152,7 @@ pub async fn caller(
             who: Who::Staff { name: name.clone() },
             name: Some(name),
             proof: "signed in".into(),
+            may_pull: principal.may_use(Scope::Approve).is_ok(),
         }),
         None if known.config.talk == Talk::Public => {
             let visitor = visitor(&parts.headers).unwrap_or(new_visitor);
@@ -156,6 +162,7 @@ pub async fn caller(
                 name: None,
                 proof: String::new(),
                 identity,
+                may_pull: false,
             })
         }
         None => Err(Refusal::SignIn),
@@ -164,12 +171,10 @@ pub async fn caller(
 
 /// A name for a visitor that nobody can guess.
 pub fn new_visitor() -> Result<String, Problem> {
-    let mut bytes = [0; VISITOR_BYTES];
-    getrandom::fill(&mut bytes).map_err(|error| {
+    secret::random::<VISITOR_BYTES>().map_err(|error| {
         tracing::error!(%error, "the system gives no random numbers");
         Problem::busy("the server cannot do this now; try again later")
-    })?;
-    Ok(BASE64URL_NOPAD.encode(&bytes))
+    })
 }
 
 /// The name a browser brings, if it has the form of one of ours. It is no secret of anybody else's: whoever

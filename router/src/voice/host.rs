@@ -203,8 +203,7 @@ async fn recording(
     let (made, store) = (made?, store.clone());
     let path = made.path.clone();
     let staged = tokio::task::spawn_blocking(move || {
-        let content = std::fs::read(&made.path).map_err(|error| error.to_string())?;
-        let staged = store.stage(&content).map_err(|error| error.to_string())?;
+        let staged = store.stage_file(&made.path).map_err(|error| error.to_string())?;
         std::fs::remove_file(&made.path).map_err(|error| error.to_string())?;
         Ok::<_, String>(staged)
     });

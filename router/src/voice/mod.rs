@@ -17,7 +17,7 @@ mod host;
 pub mod link;
 mod pages;
 mod socket;
-mod start;
+pub(crate) mod start;
 mod text;
 
 use crate::{desk::Desk, engines::Engines};
@@ -28,7 +28,7 @@ use frontdesk_agents::{
     runtime::Live,
 };
 use frontdesk_voice::{
-    browser::View,
+    browser::{View, reply},
     call::{Input, Line},
     shell::{Event, Handle},
 };
@@ -75,9 +75,8 @@ pub(crate) struct Parked {
     pub handle: Handle,
     pub events: mpsc::Receiver<Event>,
     pub view: View,
-    /// Who may have it back.
-    pub identity: String,
-    /// What was put out meanwhile, as far as it can be shown later.
+    pub call: CallId,
+    /// Its place among the calls, which says who may have it back.
     pub place: Place,
 }
 
@@ -166,7 +165,7 @@ impl Calls {
 
     fn unpark(&self, token: &str, identity: &str) -> Option<Parked> {
         let mut parked = lock(&self.parked);
-        let is_theirs = parked.get(token).is_some_and(|call| call.identity == identity);
+        let is_theirs = parked.get(token).is_some_and(|call| call.place.identity == identity);
         if is_theirs { parked.remove(token) } else { None }
     }
 
@@ -237,6 +236,17 @@ impl Calls {
                     Input::Say { line: Line { text: text.clone(), interruptible: true } }
                 }
                 Wanted::HangUp { farewell } => Input::End { farewell: farewell.clone() },
+                Wanted::Message(body) => {
+                    if reply::custom(body).is_none() {
+                        tracing::warn!(
+                            %call,
+                            "an agent's message is no JSON object, or has a type of the protocol's own"
+                        );
+                    } else if !open.handle.message(body.clone()) {
+                        tracing::warn!(%call, "a call took no message of its agent");
+                    }
+                    continue;
+                }
                 Wanted::Transfer { .. } => {
                     tracing::warn!(%call, "a call in the browser cannot be transferred");
                     let text = "I cannot connect you to anybody from here.".into();

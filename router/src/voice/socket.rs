@@ -7,10 +7,15 @@
 use super::{
     Calls, Parked,
     access::{self, Caller, Refusal},
-    start::{self, Started},
+    start::{self, Started, Terms},
     text::{Reading, TextSession},
 };
-use crate::{desk::Desk, directory::Known, http::problem::Problem};
+use crate::{
+    desk::Desk,
+    directory::Known,
+    http::problem::Problem,
+    models::{Progress, PullState},
+};
 use axum::{
     extract::{
         ConnectInfo, Path, Query, State,
@@ -18,6 +23,11 @@ use axum::{
     },
     http::request::Parts,
     response::Response,
+};
+use frontdesk_agents::{
+    CallId,
+    live::{CallChannel, ClientMessage},
+    store::OpenCall,
 };
 use frontdesk_smtp::receive::limits::Network;
 use frontdesk_voice::{
@@ -31,7 +41,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Nothing at all from a client for so long means that it is gone; browsers answer our pings.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -41,6 +51,17 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 
 /// How long a client may take nothing. Sound comes in real time, so this is long.
 const STUCK: Duration = Duration::from_secs(10);
+
+/// What is read at once: several frames of a microphone. The library fills all of it with zeros before each
+/// read, and would take 128 KiB for it.
+const READ_BUFFER: usize = 4 * 1024;
+
+/// The notice about a missing model, and its button.
+const MODEL: &str = "model";
+const PULL: &str = "pull";
+
+/// How often a page is told how a download goes.
+const PULL_SHOWN_EVERY: Duration = Duration::from_millis(250);
 
 /// The longest text message, in bytes.
 const LONGEST_TEXT: usize = 16 * 1024;
@@ -68,8 +89,10 @@ pub(super) async fn upgrade(
     // The control socket has no address.
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
     let network = peer.map_or("local".into(), |ip| Network::of(ip).to_string());
-    let upgrade =
-        upgrade.max_message_size(MAX_TEXT.max(MAX_SOUND)).max_frame_size(MAX_TEXT.max(MAX_SOUND));
+    let upgrade = upgrade
+        .read_buffer_size(READ_BUFFER)
+        .max_message_size(MAX_TEXT.max(MAX_SOUND))
+        .max_frame_size(MAX_TEXT.max(MAX_SOUND));
     Ok(upgrade.on_upgrade(move |socket| async move {
         match admitted {
             Ok(caller) => Connection::new(desk, calls, agent, caller, network).serve(socket).await,
@@ -97,6 +120,7 @@ async fn close(mut socket: WebSocket, code: u16, reason: &str) {
 
 /// The call of a connection.
 struct InCall {
+    id: CallId,
     handle: Handle,
     events: mpsc::Receiver<Event>,
     view: View,
@@ -257,10 +281,19 @@ impl Connection {
             Asked::Resume { token, received, .. } => self.resume(socket, &token, received).await?,
             Asked::ResumeText { token, at } => self.resume_text(socket, &token, at).await?,
             Asked::Text(text) => self.text(socket, text).await?,
-            Asked::NoticeAction(_) => {}
-            Asked::Custom(_) => {
-                send(socket, reply::error("This agent takes no messages of its own kind.")).await?;
+            Asked::NoticeAction(id) if id == PULL => {
+                if let Err(why) = self.pull() {
+                    send(socket, reply::error(&why)).await?;
+                }
             }
+            Asked::NoticeAction(_) => {}
+            Asked::Custom(body) => match &self.call {
+                Some(call) => self.message(ClientMessage { call: call.id, body }),
+                None => {
+                    let why = "Messages of the page's own reach the agent during a call only.";
+                    send(socket, reply::error(why)).await?;
+                }
+            },
             Asked::End => match &self.call {
                 Some(call) => {
                     call.handle.input(Input::HungUp);
@@ -302,12 +335,12 @@ impl Connection {
         let started = match self.known() {
             Some(known) => {
                 let (caller, network) = (&self.caller, &self.network);
-                start::start(&self.desk, &self.calls, &known, caller, network, &asked, features)
-                    .await
+                let terms = Terms::browser(&known.config.name, features);
+                start::start(&self.desk, &self.calls, &known, caller, network, &asked, terms).await
             }
             None => Err("This agent is not here any more.".into()),
         };
-        let Started { handle, events, rate, place, notice } = match started {
+        let Started { call: id, handle, events, rate, place, notice, offer } = match started {
             Ok(started) => started,
             Err(why) => {
                 send(socket, reply::error(&why)).await?;
@@ -317,7 +350,7 @@ impl Connection {
         let dictation = self.known().is_some_and(|known| self.calls.live.listens_only(known.id));
         let view = View::new(rate, features, dictation);
         let token = features.resume.then(access::new_visitor).and_then(Result::ok);
-        self.call = Some(InCall { handle, events, view, place, token: token.clone() });
+        self.call = Some(InCall { id, handle, events, view, place, token: token.clone() });
         if !dictation {
             send(socket, reply::audio_config(rate)).await?;
         }
@@ -332,6 +365,34 @@ impl Connection {
             };
             send(socket, wire).await?;
         }
+        if let Some(model) = offer.filter(|_| features.notice) {
+            let text = format!("{model} is not on this server yet.");
+            send(socket, reply::offer(MODEL, &text, PULL, "Download it")).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the agent what the page has to say. The agent's word is not waited for.
+    fn message(&self, message: ClientMessage) {
+        let live = self.calls.live.clone();
+        tokio::spawn(async move {
+            let call = message.call;
+            if let Err(error) = live.client_message(message).await {
+                tracing::warn!(%call, %error, "an agent could not take a message of its page");
+            }
+        });
+    }
+
+    /// Downloads the model that hears this agent's callers, and shows how that goes.
+    fn pull(&self) -> Result<(), String> {
+        if !self.caller.may_pull {
+            return Err("Only staff who decide may download models.".into());
+        }
+        let known = self.known().ok_or("This agent is not here any more.")?;
+        let name = self.desk.config.voice.calls_of(&known.config).stt.to_string();
+        let state = self.desk.pulls.start(&self.desk.config, &name);
+        let state = state.map_err(|error| error.to_string())?;
+        tokio::spawn(show_pull(name, state, self.out.clone()));
         Ok(())
     }
 
@@ -360,19 +421,20 @@ impl Connection {
         }
         parked.view.back(self.link.features(), received);
         parked.handle.input(Input::Back);
-        let Parked { handle, events, view, place, .. } = parked;
-        self.call = Some(InCall { handle, events, view, place, token: Some(token) });
+        let Parked { handle, events, view, call, place } = parked;
+        self.call = Some(InCall { id: call, handle, events, view, place, token: Some(token) });
         Ok(())
     }
 
     /// The connection is gone: the call waits for its client, or ends.
     fn leave_call(&mut self) {
-        let Some(InCall { handle, events, view, place, token }) = self.call.take() else { return };
+        let Some(InCall { id, handle, events, view, place, token }) = self.call.take() else {
+            return;
+        };
         match token {
             Some(token) if !handle.is_over() && !self.calls.is_stopping() => {
                 handle.input(Input::Lost);
-                let identity = self.caller.identity.clone();
-                self.calls.park(token, Parked { handle, events, view, identity, place });
+                self.calls.park(token, Parked { handle, events, view, call: id, place });
             }
             _ => {
                 handle.input(Input::HungUp);
@@ -444,6 +506,47 @@ impl Connection {
                 self.show_text(socket).await
             }
             Err(reason) => send(socket, reply::text_resume_failed(reason)).await,
+        }
+    }
+}
+
+/// Shows how a download goes, until it is over or the connection is gone.
+async fn show_pull(name: String, mut state: watch::Receiver<PullState>, out: mpsc::Sender<Wire>) {
+    loop {
+        let now = state.borrow_and_update().clone();
+        let wire = match &now {
+            PullState::Running(Progress::Fetching { have, size }) => {
+                let share = *have as f64 / (*size).max(1) as f64;
+                let text = format!("Downloading {name}: {:.0} %.", share * 100.0);
+                reply::notice(MODEL, false, &text, Some(share), false)
+            }
+            PullState::Running(Progress::Waiting) => {
+                let text = format!("Another program is downloading {name}.");
+                reply::notice(MODEL, false, &text, None, false)
+            }
+            PullState::Running(Progress::Interrupted { why, .. }) => {
+                let text = format!("Downloading {name}: {why}; it goes on in a moment.");
+                reply::notice(MODEL, true, &text, None, false)
+            }
+            PullState::Running(Progress::Checking) => {
+                reply::notice(MODEL, false, &format!("Checking {name}."), Some(1.0), false)
+            }
+            PullState::Done => {
+                let text = format!("{name} is here. The next call is heard by it.");
+                reply::notice(MODEL, false, &text, None, false)
+            }
+            PullState::Failed(why) => {
+                let text = format!("{name} could not be downloaded: {why}");
+                reply::offer(MODEL, &text, PULL, "Try again")
+            }
+        };
+        if out.send(wire).await.is_err() || now.is_over() {
+            return;
+        }
+        // A page needs no more than a few of them a second.
+        tokio::time::sleep(PULL_SHOWN_EVERY).await;
+        if state.changed().await.is_err() {
+            return;
         }
     }
 }

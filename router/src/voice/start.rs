@@ -3,6 +3,7 @@
 use super::{Calls, Place, access::Caller, host::AgentHost};
 use crate::{config::CallSettings, desk::Desk, directory::Known};
 use frontdesk_agents::{
+    CallId,
     live::{CallChannel, Hearing},
     store::{OpenCall, StoreError},
 };
@@ -10,7 +11,7 @@ use frontdesk_voice::{
     audio::Rate,
     browser::{Features, StartCall},
     call::{Config, Input, Line, Phrases},
-    engine::{EngineName, SessionOptions},
+    engine::{EngineName, Error, SessionOptions},
     shell::{self, Cache, Event, Handle, Setup},
     text::Locale,
 };
@@ -20,25 +21,54 @@ use tokio::sync::mpsc;
 /// How long an agent may take over its greeting before the configured one is said.
 const GREETING: Duration = Duration::from_millis(200);
 
+/// What the calls of a transport are like.
+pub(crate) struct Terms {
+    config: Config,
+    channel: CallChannel,
+    /// The number or page that was called.
+    called: String,
+}
+
+impl Terms {
+    /// A browser with these additions.
+    pub(crate) fn browser(agent: &str, features: Features) -> Self {
+        let config = Config {
+            playback_reports: features.playback,
+            // A client of version 1 plays each piece as a buffer of its own and needs more of them at hand.
+            playout_lead: if features.playback { 250 } else { 600 },
+            ..Config::browser()
+        };
+        Self { config, channel: CallChannel::Browser, called: format!("/talk/{agent}") }
+    }
+
+    /// A telephone whose operator sends and takes mu-law at 8 kHz and echoes marks.
+    pub(crate) fn telephone(number: &str) -> Self {
+        Self { config: Config::twilio(), channel: CallChannel::Phone, called: number.into() }
+    }
+}
+
 /// A call that was answered.
-pub(super) struct Started {
+pub(crate) struct Started {
+    pub call: CallId,
     pub handle: Handle,
     pub events: mpsc::Receiver<Event>,
     pub rate: Rate,
     pub place: Place,
     /// What the caller should know about how they are heard.
     pub notice: Option<String>,
+    /// The model that staff may download to be heard better.
+    pub offer: Option<String>,
 }
 
-/// Starts a call from a browser. An error is in words for the caller.
-pub(super) async fn start(
+/// Starts a call. An error is in words for the caller.
+pub(crate) async fn start(
     desk: &Arc<Desk>,
     calls: &Arc<Calls>,
     known: &Known,
     caller: &Caller,
     network: &str,
     asked: &StartCall,
-    features: Features,
+    terms: Terms,
 ) -> Result<Started, String> {
     let place = calls.place(desk, &caller.identity)?;
     let settings = choose(desk, known, asked)?;
@@ -51,8 +81,8 @@ pub(super) async fn start(
     let open = OpenCall {
         name: caller.name.clone(),
         proof: caller.proof.clone(),
-        channel: CallChannel::Browser,
-        called: Some(format!("/talk/{}", known.config.name)),
+        channel: terms.channel,
+        called: Some(terms.called),
         hearing: if ear.engine.is_basic() { Hearing::Basic } else { Hearing::Good },
         ..OpenCall::new(known.id, caller.who.clone(), network)
     };
@@ -80,11 +110,8 @@ pub(super) async fn start(
     let locale = settings.language.as_deref().map(Locale::from_tag).unwrap_or_default();
     let mut config = Config {
         longest: u64::try_from(desk.config.voice.max_call_length.as_millis()).unwrap_or(u64::MAX),
-        playback_reports: features.playback,
-        // A client of version 1 plays each piece as a buffer of its own and needs more of them at hand.
-        playout_lead: if features.playback { 250 } else { 600 },
         phrases: Phrases { greeting: greeting.clone(), ..Phrases::default() },
-        ..Config::browser()
+        ..terms.config
     };
     let announcement = settings.record.then(|| desk.config.voice.announcement.clone());
     let mut known_lines = Vec::new();
@@ -94,7 +121,8 @@ pub(super) async fn start(
         known_lines = vec![announcement.clone(), greeting.clone()];
     }
     if listens_only {
-        config.phrases = silent();
+        // Nobody speaks in a dictation.
+        config.phrases = Phrases::silent();
     }
     let rate = config.playout_rate;
     let setup = Setup {
@@ -119,6 +147,12 @@ pub(super) async fn start(
         handle.input(Input::Say { line: Line { text: greeting, interruptible: true } });
     }
     tracing::info!(call = %call.id, agent = known.config.name, "a call began");
+    let offer = ear
+        .instead_of
+        .as_ref()
+        .filter(|(_, error)| caller.may_pull && matches!(error, Error::Missing { .. }))
+        .filter(|(wanted, _)| desk.config.voice.models.get(wanted.model()).is_some())
+        .map(|(wanted, _)| wanted.to_string());
     let notice = ear.instead_of.map(|(wanted, error)| {
         if caller.is_staff() {
             format!("You are heard by a basic recogniser, because {wanted} cannot work: {error}")
@@ -126,7 +160,7 @@ pub(super) async fn start(
             "Recognition of speech is basic at the moment. Speak clearly, or write.".into()
         }
     });
-    Ok(Started { handle, events, rate, place, notice })
+    Ok(Started { call: call.id, handle, events, rate, place, notice, offer })
 }
 
 /// The settings of this call: the agent's, with what the caller may choose.
@@ -156,21 +190,6 @@ fn choose(desk: &Desk, known: &Known, asked: &StartCall) -> Result<CallSettings,
         settings.language = Some(language.clone());
     }
     Ok(settings)
-}
-
-/// Nobody speaks in a dictation.
-fn silent() -> Phrases {
-    Phrases {
-        greeting: String::new(),
-        fillers: Vec::new(),
-        prompt: String::new(),
-        idle_farewell: String::new(),
-        long_farewell: String::new(),
-        agent_failed: String::new(),
-        voice_failed: String::new(),
-        hearing_failed: String::new(),
-        failed_farewell: String::new(),
-    }
 }
 
 fn recording_file(calls: &Calls, call: i64) -> Option<std::path::PathBuf> {

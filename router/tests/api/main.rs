@@ -5,6 +5,7 @@
 mod contacts;
 mod events;
 mod inbox;
+mod models;
 mod openapi;
 mod rights;
 mod signin;

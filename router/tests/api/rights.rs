@@ -57,6 +57,8 @@ const TABLE: &[(&str, &str, &str, &str, [u16; 8])] = &[
     ("GET", "/agents", "/agents", "", [401, 200, 200, 200, 200, 200, 200, 200]),
     ("GET", "/agents/{name}", "/agents/sales", "", [401, 200, 200, 200, 404, 200, 200, 200]),
     ("GET", "/schedules", "/schedules", "", [401, 200, 200, 200, 200, 200, 200, 200]),
+    ("GET", "/models", "/models", "", [401, 200, 200, 200, 200, 200, 200, 200]),
+    ("GET", "/models/{name}", "/models/base.en", "", [401, 200, 200, 200, 200, 200, 200, 200]),
     ("GET", "/dead-letters", "/dead-letters", "", [401, 200, 200, 200, 200, 200, 200, 200]),
     ("GET", "/events", "/events", "", [401, 200, 200, 200, 200, 200, 200, 200]),
     // Writing and tidying.
@@ -81,6 +83,7 @@ const TABLE: &[(&str, &str, &str, &str, [u16; 8])] = &[
     ("POST", "/reviews/{id}/reject", "/reviews/2/reject", "{}", [401, 403, 200, 200, 404, 403, 403, 403]),
     ("POST", "/agents/{name}/links", "/agents/sales/links", "{}", [401, 403, 409, 409, 404, 403, 403, 403]),
     ("DELETE", "/schedules/{id}", "/schedules/1", "", [401, 403, 204, 204, 404, 403, 403, 403]),
+    ("POST", "/models/{name}/pull", "/models/nothing/pull", "{}", [401, 403, 404, 404, 404, 403, 403, 403]),
     ("POST", "/dead-letters/{id}/retry", "/dead-letters/1/retry", "{}", [401, 403, 404, 404, 404, 403, 403, 403]),
     ("POST", "/contacts/{id}/admit", "/contacts/1/admit", "{}", [401, 403, 200, 200, 404, 403, 403, 403]),
     ("DELETE", "/contacts/{id}/admit", "/contacts/1/admit", "", [401, 403, 200, 200, 404, 403, 403, 403]),

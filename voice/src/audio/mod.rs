@@ -26,6 +26,7 @@ mod rate;
 mod resample;
 mod stereo;
 mod vad;
+pub(crate) mod wav;
 
 pub use frame::{Frame, Framer, Pcm};
 pub use level::LevelMeter;

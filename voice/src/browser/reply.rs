@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 /// How long a dropped call waits for its client; the call's own limit ([`crate::call::Config::reconnect`]).
 const RESUME_WITHIN_MS: u64 = 30_000;
 
-pub(super) fn wire(message: &Value) -> Wire {
+fn wire(message: &Value) -> Wire {
     Wire::Text(message.to_string())
 }
 
@@ -81,6 +81,57 @@ pub fn numbered(at: u64, message: &str) -> Wire {
     Wire::Text(format!("{{\"at\":{at},{}", &message[1..]))
 }
 
+/// Types of messages that are the protocol's, in either direction, and the older client's internal ones.
+const OURS: [&str; 38] = [
+    "welcome",
+    "status",
+    "audio_config",
+    "call_started",
+    "call_resumed",
+    "call_resume_failed",
+    "pong",
+    "error",
+    "notice",
+    "transcript",
+    "transcript_start",
+    "transcript_delta",
+    "transcript_end",
+    "transcript_interim",
+    "transcript_heard",
+    "audio_start",
+    "audio_end",
+    "playback_pause",
+    "playback_resume",
+    "playback_interrupt",
+    "metrics",
+    "turn_metrics",
+    "hello",
+    "start_call",
+    "end_call",
+    "interrupt",
+    "text_message",
+    "playback",
+    "barge_in_hint",
+    "resume_call",
+    "ping",
+    "text_started",
+    "text_resumed",
+    "text_resume_failed",
+    "resume_text",
+    "pace",
+    "start_of_speech",
+    "end_of_speech",
+];
+
+/// A message of the application's own; nothing where it is no JSON object, or could be taken for one of the
+/// protocol's.
+#[must_use]
+pub fn custom(message: &Value) -> Option<Wire> {
+    let fields = message.as_object()?;
+    let kind = fields.get("type").and_then(Value::as_str).unwrap_or_default();
+    (!OURS.contains(&kind)).then(|| wire(message))
+}
+
 /// The answer to a ping.
 #[must_use]
 pub fn pong(id: u64) -> Wire {
@@ -141,6 +192,38 @@ pub fn transcript_delta(text: &str) -> Wire {
 #[must_use]
 pub fn transcript_end(text: &str) -> Wire {
     wire(&json!({ "type": "transcript_end", "text": text }))
+}
+
+/// How much of an interrupted reply was heard, and what was not.
+pub(super) fn transcript_heard(generation: u32, heard: &str, unheard: &str) -> Wire {
+    wire(&json!({
+        "type": "transcript_heard", "generation": generation, "heard": heard, "unheard": unheard,
+    }))
+}
+
+/// The sound of a reply begins.
+pub(super) fn audio_start(generation: u32) -> Wire {
+    wire(&json!({ "type": "audio_start", "generation": generation }))
+}
+
+/// All of it was sent.
+pub(super) fn audio_end(generation: u32) -> Wire {
+    wire(&json!({ "type": "audio_end", "generation": generation }))
+}
+
+/// Be quiet, and keep what was not played.
+pub(super) fn playback_pause() -> Wire {
+    wire(&json!({ "type": "playback_pause" }))
+}
+
+/// Go on where it stopped.
+pub(super) fn playback_resume() -> Wire {
+    wire(&json!({ "type": "playback_resume" }))
+}
+
+/// Be quiet, and forget what was not played.
+pub(super) fn playback_interrupt() -> Wire {
+    wire(&json!({ "type": "playback_interrupt" }))
 }
 
 /// What the caller seems to be saying.

@@ -100,6 +100,7 @@ impl View {
         let mut out = Vec::new();
         match event {
             Event::Problem(problem) => out.push(reply::error(&problem)),
+            Event::Message(message) => out.extend(reply::custom(&message.0)),
             Event::Call(output) => self.output(output, &mut out),
         }
         out
@@ -114,9 +115,7 @@ impl View {
                 self.flush(out);
                 self.close_text(generation, out);
                 if self.features.playback {
-                    out.push(reply::wire(
-                        &serde_json::json!({ "type": "audio_end", "generation": generation }),
-                    ));
+                    out.push(reply::audio_end(generation));
                 }
             }
             Output::Clear { stretch } => self.clear(stretch, out),
@@ -172,12 +171,10 @@ impl View {
             return;
         }
         if begins {
-            out.push(reply::wire(
-                &serde_json::json!({ "type": "audio_start", "generation": generation }),
-            ));
+            out.push(reply::audio_start(generation));
         }
         if std::mem::take(&mut self.paused) {
-            out.push(reply::wire(&serde_json::json!({ "type": "playback_resume" })));
+            out.push(reply::playback_resume());
         }
         let at = position - sent.base.min(position);
         let known = sent.has.saturating_sub(at).min(length) as usize;
@@ -206,9 +203,9 @@ impl View {
             return;
         }
         if !self.features.playback {
-            out.push(reply::wire(&serde_json::json!({ "type": "playback_interrupt" })));
+            out.push(reply::playback_interrupt());
         } else if self.current.is_some() && !std::mem::replace(&mut self.paused, true) {
-            out.push(reply::wire(&serde_json::json!({ "type": "playback_pause" })));
+            out.push(reply::playback_pause());
         }
     }
 
@@ -242,12 +239,10 @@ impl View {
         self.close_text(generation, out);
         if self.features.playback && message.outcome != Outcome::Complete {
             if std::mem::take(&mut self.paused) {
-                out.push(reply::wire(&serde_json::json!({ "type": "playback_interrupt" })));
+                out.push(reply::playback_interrupt());
             }
             let (heard, unheard) = message.text.split_at(message.heard);
-            out.push(reply::wire(&serde_json::json!({
-                "type": "transcript_heard", "generation": generation, "heard": heard, "unheard": unheard,
-            })));
+            out.push(reply::transcript_heard(generation, heard, unheard));
         }
     }
 
@@ -286,11 +281,9 @@ impl View {
     pub fn while_away(&mut self, event: Event) -> Vec<Wire> {
         let shown = self.show(event);
         self.paused = false;
-        let about_playback = |wire: &Wire| match wire {
-            Wire::Binary(_) => true,
-            Wire::Text(text) => text.contains(r#""type":"playback_pause""#),
-        };
-        shown.into_iter().filter(|wire| !about_playback(wire)).collect()
+        let pause = reply::playback_pause();
+        let sound = |wire: &Wire| matches!(wire, Wire::Binary(_));
+        shown.into_iter().filter(|wire| !sound(wire) && *wire != pause).collect()
     }
 }
 

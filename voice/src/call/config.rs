@@ -139,6 +139,50 @@ pub struct Phrases {
     pub failed_farewell: String,
 }
 
+impl Phrases {
+    /// Nothing is said.
+    #[must_use]
+    pub fn silent() -> Self {
+        Self {
+            greeting: String::new(),
+            fillers: Vec::new(),
+            prompt: String::new(),
+            idle_farewell: String::new(),
+            long_farewell: String::new(),
+            agent_failed: String::new(),
+            voice_failed: String::new(),
+            hearing_failed: String::new(),
+            failed_farewell: String::new(),
+        }
+    }
+
+    /// All of them but the fillers, which are spoken as they are written and are no text to be cut.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        let Self {
+            greeting,
+            fillers: _,
+            prompt,
+            idle_farewell,
+            long_farewell,
+            agent_failed,
+            voice_failed,
+            hearing_failed,
+            failed_farewell,
+        } = self;
+        let all = [
+            greeting,
+            prompt,
+            idle_farewell,
+            long_farewell,
+            agent_failed,
+            voice_failed,
+            hearing_failed,
+            failed_farewell,
+        ];
+        all.into_iter().map(String::as_str)
+    }
+}
+
 impl Default for Phrases {
     fn default() -> Self {
         Self {

@@ -5,7 +5,8 @@
 //! out as a WAV stream while it is still speaking, and is handed on as it comes. Cancelling kills the
 //! program. Costs about 60 ms to start for every sentence.
 
-use super::{Chunk, EngineName, Error, Say, Speech, Synthesiser, synthesiser::chunk_len, wav};
+use super::{Chunk, EngineName, Error, Say, Speech, Synthesiser, synthesiser::chunk_len};
+use crate::audio::wav;
 use std::{path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

@@ -3,7 +3,8 @@
 //! - [`Transcriber`], [`Session`], [`Heard`]: speech to text, one session for a call;
 //! - [`Synthesiser`], [`Say`], [`Speech`]: text to speech, one request for a sentence;
 //! - [`Registry`]: engines by name, as [`EngineName`]s like `flite:slt`, and what each one lacks;
-//! - [`models`]: model files that can be downloaded.
+//! - [`models`]: model files that can be downloaded;
+//! - [`own`]: what an engine of one's own answers calls with.
 //!
 //! | family | does | needs |
 //! |---|---|---|
@@ -39,7 +40,6 @@ mod remote;
 mod secret;
 mod synthesiser;
 mod transcriber;
-mod wav;
 #[cfg(feature = "whisper")]
 mod whisper;
 
@@ -62,4 +62,11 @@ pub use transcriber::{
     Transcriber, Transcript, Utterance, Words,
 };
 #[cfg(feature = "whisper")]
-pub use whisper::{Effort, Whisper};
+pub use whisper::{Effort, Whisper, random as random_model};
+
+/// The engine's side of a session, for engines that are written elsewhere. A [`Synthesiser`] of one's own
+/// answers with [`Speech::whole`] or [`Speech::streamed`]; both are made known with [`Registry::add_transcriber`]
+/// and [`Registry::add_synthesiser`].
+pub mod own {
+    pub use super::transcriber::{Command, Ear, Mouth, session};
+}

@@ -6,7 +6,10 @@
 //!
 //! A session is a thread with a decoder of its own: decoding takes up to the whole length of the sound
 //! in CPU time, and what a decoder learns about one caller's line is not carried to the next caller. The
-//! language model is loaded only when a session first needs it; a session with grammars never does.
+//! language model is loaded only when a session first needs it; a session with grammars never does. So is the
+//! dictionary, of which grammars and small language models take the words they have.
+
+mod dictionary;
 
 use super::{
     Dropped, EngineName, Error, Expect, Grammar, Heard, LISTEN_RATE, MAX_UTTERANCE_SECS, Session,
@@ -15,6 +18,7 @@ use super::{
     transcriber::{Command, Ear, Mouth, session},
 };
 use std::{
+    collections::HashSet,
     ffi::CString,
     path::{Path, PathBuf},
     sync::{
@@ -195,11 +199,7 @@ impl<'a> Listener<'a> {
         mouth: Mouth,
     ) -> Result<Self, Error> {
         let text = |path: &Path| path.to_string_lossy().into_owned();
-        let options = [
-            ("-hmm", text(&model.acoustic)),
-            ("-dict", text(&model.dictionary)),
-            ("-samprate", LISTEN_RATE.to_string()),
-        ];
+        let options = [("-hmm", text(&model.acoustic)), ("-samprate", LISTEN_RATE.to_string())];
         let options: Vec<_> = options.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let decoder = Decoder::new(library, &options).ok_or_else(|| Error::Failed {
             engine: name.clone(),
@@ -331,8 +331,11 @@ impl<'a> Listener<'a> {
             Expect::Anything => {
                 let name = c"anything".to_owned();
                 if !self.has_language_model {
-                    let file = CString::new(self.model.language_model.to_string_lossy().as_bytes())
-                        .map_err(|_| self.failed("its language model has an odd path"))?;
+                    match dictionary::words_of_model(&self.model.language_model) {
+                        Some(words) => self.learn(&words)?,
+                        None => self.learn_everything()?,
+                    }
+                    let file = self.path(&self.model.language_model)?;
                     if !self.decoder.add_language_model(&name, &file) {
                         return Err(self.failed("it does not take its language model"));
                     }
@@ -355,8 +358,9 @@ impl<'a> Listener<'a> {
     }
 
     fn add(&mut self, grammar: &Grammar, name: &CString) -> Result<(), Error> {
-        let unknown: Vec<_> =
-            grammar.words().into_iter().filter(|word| !self.decoder.knows(word)).collect();
+        let words = grammar.words();
+        self.learn(&words.iter().filter(|word| !self.decoder.knows(word)).cloned().collect())?;
+        let unknown: Vec<_> = words.into_iter().filter(|word| !self.decoder.knows(word)).collect();
         if !unknown.is_empty() {
             let words = unknown.join(", ");
             return Err(Error::Invalid(format!("{} has no pronunciation for {words}", self.name)));
@@ -367,6 +371,34 @@ impl<'a> Listener<'a> {
         } else {
             Err(Error::Invalid(format!("{} cannot read the grammar", self.name)))
         }
+    }
+
+    /// Adds those of these words to the decoder that the dictionary has.
+    fn learn(&mut self, words: &HashSet<String>) -> Result<(), Error> {
+        if words.is_empty() {
+            return Ok(());
+        }
+        let found = dictionary::pronunciations(&self.model.dictionary, words)
+            .map_err(|_| self.failed("its dictionary cannot be read"))?;
+        for (word, phones) in found {
+            // One that the model has no phones for stays unknown, and whoever needs it is told.
+            self.decoder.add_word(&word, &phones);
+        }
+        Ok(())
+    }
+
+    fn learn_everything(&mut self) -> Result<(), Error> {
+        let file = self.path(&self.model.dictionary)?;
+        if self.decoder.load_dictionary(&file) {
+            Ok(())
+        } else {
+            Err(self.failed("it does not take its dictionary"))
+        }
+    }
+
+    fn path(&self, path: &Path) -> Result<CString, Error> {
+        CString::new(path.to_string_lossy().as_bytes())
+            .map_err(|_| self.failed("a file of its model has an odd path"))
     }
 
     fn failed(&self, what: &str) -> Error {

@@ -197,6 +197,16 @@ impl Registry {
         })
     }
 
+    /// Adds an engine of one's own under its own name, in place of what that name meant before.
+    pub fn add_transcriber(&self, engine: Arc<dyn Transcriber>) {
+        self.transcribers.put(engine.name().clone(), engine);
+    }
+
+    /// The same for one that speaks.
+    pub fn add_synthesiser(&self, engine: Arc<dyn Synthesiser>) {
+        self.synthesisers.put(engine.name().clone(), engine);
+    }
+
     /// Loads an engine, if it is not loaded, and says how that went. **Blocks** like loading.
     #[must_use]
     pub fn check(&self, name: &EngineName, job: Job) -> Report {
@@ -279,6 +289,10 @@ impl<T: ?Sized> Loaded<T> {
                 Err(error)
             }
         }
+    }
+
+    fn put(&self, name: EngineName, engine: Arc<T>) {
+        self.lock().insert(name, Arc::new(Mutex::new(Some(engine))));
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<EngineName, Place<T>>> {

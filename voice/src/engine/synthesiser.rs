@@ -116,19 +116,22 @@ enum State {
 
 impl Speech {
     /// Of an engine that makes the whole utterance in one go.
-    pub(crate) fn whole() -> (oneshot::Sender<Result<Chunk, Error>>, Self) {
+    #[must_use]
+    pub fn whole() -> (oneshot::Sender<Result<Chunk, Error>>, Self) {
         let (sender, receiver) = oneshot::channel();
         (sender, Self(State::Waiting(receiver)))
     }
 
-    /// Of an engine that streams; it may be [`CHUNKS_AHEAD`] pieces ahead.
-    pub(crate) fn streamed() -> (mpsc::Sender<Result<Chunk, Error>>, Self) {
+    /// Of an engine that streams; it may be a second of [`CHUNK_MS`] pieces ahead.
+    #[must_use]
+    pub fn streamed() -> (mpsc::Sender<Result<Chunk, Error>>, Self) {
         let (sender, from) = mpsc::channel(CHUNKS_AHEAD);
         (sender, Self(State::Streaming { from, cut: VecDeque::new() }))
     }
 
     /// Of nothing to say.
-    pub(crate) fn silent() -> Self {
+    #[must_use]
+    pub fn silent() -> Self {
         Self(State::Over)
     }
 

@@ -324,22 +324,29 @@ impl Session {
 
 /// What the call tells the engine.
 #[derive(Debug)]
-pub(crate) enum Command {
+pub enum Command {
+    /// An utterance begins. One that is open is given up.
     Begin(Utterance),
+    /// Sound at [`LISTEN_RATE`].
     Audio(Vec<i16>),
+    /// The caller has paused.
     Pause,
+    /// The caller goes on after a pause.
     Resume,
-    /// `lost`: some of its sound never got here.
+    /// The utterance is over, and its answer is waited for.
     End {
+        /// Some of its sound never got here: it is answered with [`Heard::Failed`].
         lost: bool,
     },
+    /// No utterance so far is wanted any more.
     Abandon,
+    /// What the next utterance is expected to be.
     Expect(Expect),
 }
 
 /// The engine's side of a session.
 #[derive(Debug)]
-pub(crate) struct Ear {
+pub struct Ear {
     /// What the call says. Its end is the end of the session.
     pub commands: mpsc::Receiver<Command>,
     /// Where to answer.
@@ -348,7 +355,7 @@ pub(crate) struct Ear {
 
 /// Where an engine says what it heard. Never blocks.
 #[derive(Debug, Clone)]
-pub(crate) struct Mouth {
+pub struct Mouth {
     events: mpsc::Sender<Heard>,
     abandoned: Arc<AtomicU64>,
 }
@@ -366,18 +373,21 @@ impl Mouth {
     }
 
     /// Whether nobody wants to know about this utterance any more.
+    #[must_use]
     pub fn is_stale(&self, utterance: Utterance) -> bool {
         self.events.is_closed() || utterance.0 <= self.abandoned.load(Ordering::Acquire)
     }
 
     /// Whether the session is over.
+    #[must_use]
     pub fn is_closed(&self) -> bool {
         self.events.is_closed()
     }
 }
 
 /// Both sides of a new session.
-pub(crate) fn session() -> (Session, Ear) {
+#[must_use]
+pub fn session() -> (Session, Ear) {
     let (commands, received) = mpsc::channel(COMMANDS);
     let (answers, events) = mpsc::channel(EVENTS);
     let abandoned = Arc::new(AtomicU64::new(0));

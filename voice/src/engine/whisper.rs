@@ -9,6 +9,8 @@
 //! all of the time; telling it the length of the utterance is what makes calls possible (base: 2.2 s for
 //! 30 s of window, 0.4 s for 7.7 s).
 
+pub mod random;
+
 use super::{
     EngineName, Error, LISTEN_RATE, Session, SessionOptions, Transcriber,
     batch::{Decoded, Decoder, Limits, Listener, Queue, Ticket, Work, drive},
@@ -49,6 +51,10 @@ const LEAST_SAMPLES: usize = LISTEN_RATE as usize;
 /// Pieces of work waiting, for each slot: at half a second each the last of them waits four seconds, and
 /// nobody waits longer for an answer.
 const WAITING: usize = 8;
+
+/// How far decodes stand behind everything else of this process, as nice(2) counts: a frame of a call takes
+/// tens of microseconds and is due every 20 ms, while a decode takes a core for as long as half a second.
+const BEHIND: i32 = 5;
 
 /// How many sessions may be open: two megabytes of sound each at the most.
 const SESSIONS: usize = 256;
@@ -275,6 +281,8 @@ struct Slot {
 
 impl Slot {
     fn work(mut self, shared: &Shared) {
+        // The sound of all calls goes before the words of one. Where it is not allowed, it is as it was.
+        let _ = rustix::process::nice(BEHIND);
         // whisper-rs never frees the name of a language, so each is set once.
         let mut params: Vec<(Option<Arc<str>>, FullParams<'static, 'static>)> = Vec::new();
         while let Some(work) = shared.next() {

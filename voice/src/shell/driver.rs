@@ -114,6 +114,7 @@ impl Driver {
                 control = controls.recv() => match control {
                     Some(Control::Input(input)) => self.feed(input),
                     Some(Control::Pace(pace)) => self.speaker.pace = pace,
+                    Some(Control::Message(message)) => self.tell(Event::Message(message)),
                     None => self.feed(Input::HungUp),
                 },
                 // Never ends: a sender of it is in this struct.

@@ -29,6 +29,7 @@ use crate::{
     engine::{SessionOptions, Synthesiser, Transcriber},
     text::Locale,
 };
+use serde_json::Value;
 use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc};
 use tokio::sync::mpsc;
 
@@ -164,6 +165,18 @@ pub enum Event {
     Call(Output),
     /// An engine's own words about what went wrong, fit for the caller's eyes.
     Problem(String),
+    /// A message of the application's own.
+    Message(AppMessage),
+}
+
+/// A message of the application's own, as JSON. `Debug` shows nothing of it.
+#[derive(Clone, PartialEq)]
+pub struct AppMessage(pub Value);
+
+impl std::fmt::Debug for AppMessage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AppMessage")
+    }
 }
 
 /// What a client tells its call.
@@ -171,6 +184,8 @@ pub enum Event {
 pub(crate) enum Control {
     Input(Input),
     Pace(f32),
+    /// For the client.
+    Message(AppMessage),
 }
 
 /// A running call, for whoever gives it inputs. Dropping all of them hangs up.
@@ -195,6 +210,12 @@ impl Handle {
     /// Speech from the next sentence on at so many times the voice's own speed.
     pub fn pace(&self, pace: f32) -> bool {
         self.controls.try_send(Control::Pace(pace)).is_ok()
+    }
+
+    /// Brings a message of the application's own to the client, after what is on its way there. False as for
+    /// [`Handle::input`].
+    pub fn message(&self, message: Value) -> bool {
+        self.controls.try_send(Control::Message(AppMessage(message))).is_ok()
     }
 
     /// Whether the call is over.

@@ -4,7 +4,7 @@
 //! up costs the recording, which then ends there and says so, and never the call.
 
 use crate::{
-    audio::{Channel, Frame, Pcm, Rate, Resampler, StereoMixer},
+    audio::{Channel, Frame, Pcm, Rate, Resampler, StereoMixer, wav},
     call::Ms,
 };
 use std::{
@@ -23,9 +23,6 @@ const DRAIN_EVERY: Ms = 1_000;
 
 /// Pieces that may wait for the disk: a minute.
 const PIECES: usize = 60;
-
-/// Bytes before the first sample.
-const HEADER: u64 = 44;
 
 /// A finished recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,7 +181,7 @@ fn write(path: &Path, rate: Rate, pieces: &Receiver<Vec<i16>>) -> io::Result<u64
     // What somebody said is for the owner of the data alone.
     let file = options.write(true).create_new(true).mode(0o600).open(path)?;
     let mut file = BufWriter::new(file);
-    file.write_all(&header(rate, 0))?;
+    file.write_all(&wav::header_of(rate.hz(), 2, 0))?;
     let mut samples = 0u64;
     while let Ok(piece) = pieces.recv() {
         samples += piece.len() as u64;
@@ -192,30 +189,10 @@ fn write(path: &Path, rate: Rate, pieces: &Receiver<Vec<i16>>) -> io::Result<u64
         file.write_all(&bytes)?;
     }
     file.seek(SeekFrom::Start(0))?;
-    file.write_all(&header(rate, samples))?;
+    file.write_all(&wav::header_of(rate.hz(), 2, samples))?;
     let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.sync_all()?;
     Ok(samples / 2)
-}
-
-/// The header of a stereo WAV file of so many 16-bit samples, both sides together.
-fn header(rate: Rate, samples: u64) -> Vec<u8> {
-    let size = u32::try_from(samples * 2).unwrap_or(u32::MAX - HEADER as u32);
-    let mut bytes = Vec::with_capacity(HEADER as usize);
-    bytes.extend(b"RIFF");
-    bytes.extend((size + HEADER as u32 - 8).to_le_bytes());
-    bytes.extend(b"WAVEfmt ");
-    bytes.extend(16u32.to_le_bytes());
-    // PCM, two channels.
-    bytes.extend(1u16.to_le_bytes());
-    bytes.extend(2u16.to_le_bytes());
-    bytes.extend(rate.hz().to_le_bytes());
-    bytes.extend((rate.hz() * 4).to_le_bytes());
-    bytes.extend(4u16.to_le_bytes());
-    bytes.extend(16u16.to_le_bytes());
-    bytes.extend(b"data");
-    bytes.extend(size.to_le_bytes());
-    bytes
 }
 
 #[cfg(test)]
@@ -243,9 +220,13 @@ mod tests {
         assert_eq!(recording, Recording { path: path.clone(), rate: 8_000, duration: 500 });
         let bytes = std::fs::read(path).unwrap();
         assert_eq!(&bytes[..4], b"RIFF");
-        assert_eq!(bytes.len() as u64, HEADER + 4_000 * 4);
-        let samples: Vec<i16> =
-            bytes[44..].as_chunks::<2>().0.iter().map(|pair| i16::from_le_bytes(*pair)).collect();
+        assert_eq!(bytes.len(), wav::HEADER + 4_000 * 4);
+        let samples: Vec<i16> = bytes[wav::HEADER..]
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|pair| i16::from_le_bytes(*pair))
+            .collect();
         let side = |side: usize| samples.iter().skip(side).step_by(2).copied().collect::<Vec<_>>();
         assert_eq!(side(0).iter().filter(|s| **s == 7).count(), 800);
         assert!(side(0)[..800].iter().all(|s| *s == 7));

@@ -95,34 +95,13 @@ impl Speaker {
 pub(super) fn sentences_of(phrases: &Phrases, lines: &[String], locale: Locale) -> HashSet<String> {
     let mut splitter = SpeechSplitter::new(locale);
     let mut sentences = Vec::new();
-    let Phrases {
-        greeting,
-        fillers,
-        prompt,
-        idle_farewell,
-        long_farewell,
-        agent_failed,
-        voice_failed,
-        hearing_failed,
-        failed_farewell,
-    } = phrases;
-    let whole = [
-        greeting,
-        prompt,
-        idle_farewell,
-        long_farewell,
-        agent_failed,
-        voice_failed,
-        hearing_failed,
-        failed_farewell,
-    ];
-    for phrase in whole.into_iter().chain(lines) {
-        splitter.push(phrase, &mut sentences);
+    for line in phrases.lines().chain(lines.iter().map(String::as_str)) {
+        splitter.push(line, &mut sentences);
         splitter.finish(&mut sentences);
     }
     let spoken = sentences.into_iter().map(|sentence| sentence.spoken);
     // A filler is spoken as it is written.
-    spoken.chain(fillers.iter().cloned()).collect()
+    spoken.chain(phrases.fillers.iter().cloned()).collect()
 }
 
 /// One sentence.

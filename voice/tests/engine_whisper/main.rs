@@ -3,11 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 #![cfg(feature = "whisper")]
 
-mod model;
-
 use frontdesk_voice::engine::{
     Chunk, EngineName, Error, Heard, Job, LISTEN_RATE, Registry, Say, Session, SessionOptions,
-    Settings, State, Transcriber, Utterance,
+    Settings, State, Transcriber, Utterance, random_model,
 };
 use std::{
     path::{Path, PathBuf},
@@ -35,7 +33,7 @@ fn settings(dir: &Path) -> Settings {
 fn model() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("ggml-tiny.en.bin");
-    model::write(&file).unwrap();
+    random_model::write(&file).unwrap();
     (dir, file)
 }
 

@@ -12,6 +12,7 @@ mod conversations;
 mod drafts;
 mod events;
 mod messages;
+mod models;
 mod operations;
 mod outbox;
 mod reviews;
@@ -160,6 +161,7 @@ fn routes() -> Routes {
         session::routes,
         conversations::routes,
         messages::routes,
+        models::routes,
         reviews::routes,
         drafts::routes,
         outbox::routes,

@@ -30,6 +30,8 @@ pub struct Library {
     end: unsafe extern "C" fn(*mut c_void) -> c_int,
     hypothesis: unsafe extern "C" fn(*mut c_void, *mut i32) -> *const c_char,
     lookup: unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_char,
+    add_word: AddWord,
+    load_dictionary: LoadDictionary,
     set_jsgf: SetSearch,
     set_lm: SetSearch,
     use_search: unsafe extern "C" fn(*mut c_void, *const c_char) -> c_int,
@@ -39,6 +41,9 @@ pub struct Library {
 type Parse =
     unsafe extern "C" fn(*mut c_void, *const c_void, i32, *const *const c_char, i32) -> *mut c_void;
 type Process = unsafe extern "C" fn(*mut c_void, *const c_short, usize, c_int, c_int) -> c_int;
+type AddWord = unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char, c_int) -> c_int;
+type LoadDictionary =
+    unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char, *const c_char) -> c_int;
 type SetSearch = unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char) -> c_int;
 
 /// Held around what touches globals of the library; also what was opened, by directory.
@@ -72,6 +77,8 @@ impl Library {
                 end: function(sphinx, "ps_end_utt", FIX)?,
                 hypothesis: function(sphinx, "ps_get_hyp", FIX)?,
                 lookup: function(sphinx, "ps_lookup_word", FIX)?,
+                add_word: function(sphinx, "ps_add_word", FIX)?,
+                load_dictionary: function(sphinx, "ps_load_dict", FIX)?,
                 set_jsgf: function(sphinx, "ps_set_jsgf_string", FIX)?,
                 set_lm: function(sphinx, "ps_set_lm_file", FIX)?,
                 use_search: function(sphinx, "ps_set_search", FIX)?,
@@ -143,6 +150,27 @@ impl Decoder {
         // SAFETY: pocketsphinx.h says the caller frees it.
         unsafe { (self.library.free_string)(phones.cast()) };
         true
+    }
+
+    /// Adds a word with its phones to the dictionary, for searches that are added later. False where the model
+    /// does not have these phones.
+    pub fn add_word(&mut self, word: &CStr, phones: &CStr) -> bool {
+        // SAFETY: the decoder is alive and both are C strings, which it copies; 0 leaves searches as they are.
+        let code = unsafe {
+            (self.library.add_word)(self.decoder.as_ptr(), word.as_ptr(), phones.as_ptr(), 0)
+        };
+        code >= 0
+    }
+
+    /// Takes another dictionary in place of the one so far. False where it cannot be read.
+    pub fn load_dictionary(&mut self, file: &CStr) -> bool {
+        // SAFETY: the decoder is alive and the path a C string; null means the acoustic model's own
+        // fillers, and the default format.
+        let code = unsafe {
+            let (decoder, null) = (self.decoder.as_ptr(), std::ptr::null());
+            (self.library.load_dictionary)(decoder, file.as_ptr(), null, null)
+        };
+        code == 0
     }
 
     /// Adds a search for a grammar under a name. False where the grammar does not parse.

@@ -3,13 +3,13 @@
 //! by a stream of bytes).
 
 use super::{CONNECT, install_crypto, refused, unavailable};
+use crate::audio::wav;
 use crate::engine::{
     Chunk, EngineName, Error, LISTEN_RATE, MAX_UTTERANCE_SECS, Say, Secret, Session,
     SessionOptions, Speech, Synthesiser, Transcriber,
     batch::{Decoded, Decoder, Limits, Listener, Work, drive},
     synthesiser::chunk_len,
     transcriber::session,
-    wav,
 };
 use futures_util::StreamExt as _;
 use reqwest::{Client, RequestBuilder, Response, multipart, redirect};

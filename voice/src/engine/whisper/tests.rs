@@ -3,16 +3,12 @@
 use super::*;
 use std::sync::atomic::AtomicBool;
 
-#[allow(dead_code)]
-#[path = "../../../tests/engine_whisper/model.rs"]
-mod model;
-
 #[test]
 fn a_decode_stops_when_it_is_told_to() {
     whisper_rs::install_logging_hooks();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("model.bin");
-    model::write(&file).unwrap();
+    random::write(&file).unwrap();
     let context =
         WhisperContext::new_with_params(&file, WhisperContextParameters::default()).unwrap();
     let state = context.create_state().unwrap();

@@ -1,6 +1,6 @@
 //! Makes a model file for Whisper: the layout of whisper.cpp's ggml files and the true dimensions of
 //! tiny.en, with random weights. It loads, takes the time and the memory of the real one, and talks
-//! nonsense.
+//! nonsense: tests and benchmarks need no download.
 
 use std::{
     fs::File,
@@ -27,7 +27,11 @@ const BINS: i32 = 201;
 const F32: i32 = 0;
 const F16: i32 = 1;
 
-/// Writes the model.
+/// Writes the model, 78 MB.
+///
+/// # Errors
+///
+/// Where the file cannot be written.
 pub fn write(path: &Path) -> io::Result<()> {
     let mut out = Out { file: BufWriter::new(File::create(path)?), random: Random(0x2545_f491) };
     out.file.write_all(&MAGIC.to_le_bytes())?;

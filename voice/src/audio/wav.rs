@@ -1,6 +1,6 @@
-//! WAV: reading the stream a synthesiser writes, and writing what a transcriber uploads.
+//! WAV: reading the stream a synthesiser writes, and writing uploads and recordings.
 //!
-//! RIFF WAVE, PCM, mono, 16 bit; the layout is that of Microsoft's "Multimedia Programming Interface and
+//! RIFF WAVE, PCM, 16 bit; the layout is that of Microsoft's "Multimedia Programming Interface and
 //! Data Specifications 1.0" (1991).
 
 /// Longest header before the samples; synthesisers write 44 bytes, some add a `LIST` chunk.
@@ -90,25 +90,45 @@ fn header(bytes: &[u8]) -> Result<Option<(u32, usize)>, &'static str> {
     }
 }
 
+/// Bytes before the first sample of what is written here.
+pub(crate) const HEADER: usize = 44;
+
 /// A complete WAV of mono samples.
 #[cfg_attr(not(feature = "remote"), allow(dead_code, reason = "only remote engines upload"))]
 pub(crate) fn write(rate: u32, samples: &[i16]) -> Vec<u8> {
-    // Utterances are a minute at most, so the length fits with room to spare.
-    let length = u32::try_from(samples.len() * 2).unwrap_or(u32::MAX - 64);
-    let mut out = Vec::with_capacity(44 + samples.len() * 2);
-    out.extend_from_slice(b"RIFF");
-    out.extend_from_slice(&(length + 36).to_le_bytes());
-    out.extend_from_slice(b"WAVEfmt ");
-    out.extend_from_slice(&16_u32.to_le_bytes());
-    // PCM, one channel.
-    out.extend_from_slice(&[1, 0, 1, 0]);
-    out.extend_from_slice(&rate.to_le_bytes());
-    out.extend_from_slice(&(rate * 2).to_le_bytes());
-    // Two bytes for a sample, sixteen bits.
-    out.extend_from_slice(&[2, 0, 16, 0]);
-    out.extend_from_slice(b"data");
-    out.extend_from_slice(&length.to_le_bytes());
+    let mut out = Vec::with_capacity(HEADER + samples.len() * 2);
+    out.extend_from_slice(&header_of(rate, 1, samples.len() as u64));
     out.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+    out
+}
+
+/// The header of a file of so many 16-bit samples, those of all channels together. A length that has no room
+/// in it is cut; players then play to the end of the file.
+pub(crate) fn header_of(rate: u32, channels: u16, samples: u64) -> [u8; HEADER] {
+    let length = u32::try_from(samples * 2).unwrap_or(u32::MAX - HEADER as u32);
+    let frame = channels * 2;
+    let mut out = [0; HEADER];
+    let fields: [&[u8]; 13] = [
+        b"RIFF",
+        &(length + HEADER as u32 - 8).to_le_bytes(),
+        b"WAVE",
+        b"fmt ",
+        &16_u32.to_le_bytes(),
+        // PCM.
+        &1_u16.to_le_bytes(),
+        &channels.to_le_bytes(),
+        &rate.to_le_bytes(),
+        &(rate * u32::from(frame)).to_le_bytes(),
+        &frame.to_le_bytes(),
+        &16_u16.to_le_bytes(),
+        b"data",
+        &length.to_le_bytes(),
+    ];
+    let mut at = 0;
+    for field in fields {
+        out[at..at + field.len()].copy_from_slice(field);
+        at += field.len();
+    }
     out
 }
 
