@@ -224,7 +224,8 @@ impl Load {
         if self.file.is_none() && !self.own.is_empty() {
             // A program with agents of its own needs no config file to try them.
             let domains = &config.mail.domains;
-            config.agents = self.own.iter().map(|kind| AgentConfig::of_own(kind, domains)).collect();
+            config.agents =
+                self.own.iter().map(|kind| AgentConfig::of_own(kind, domains)).collect();
         }
         if let Some(address) = &self.rehearsal
             && config.models.default.is_empty()

@@ -127,12 +127,6 @@ impl Server {
                 break (smtp.unwrap(), address.parse().unwrap());
             }
         };
-        let http = loop {
-            let line = output.next_line().await.unwrap().expect("it says where HTTP is served");
-            if let Some(address) = line.trim().strip_prefix("health   http://") {
-                break address.trim_end_matches("/healthz").parse().unwrap();
-            }
-        };
         let start_time = began.elapsed();
         Self { process, smtp, http, api: Api::of(&data), data, start_time, _output: output }
     }

@@ -24,11 +24,7 @@ use axum::{
     http::request::Parts,
     response::Response,
 };
-use frontdesk_agents::{
-    CallId,
-    live::{CallChannel, ClientMessage},
-    store::OpenCall,
-};
+use frontdesk_agents::{CallId, live::ClientMessage};
 use frontdesk_smtp::receive::limits::Network;
 use frontdesk_voice::{
     browser::{Asked, Link, MAX_SOUND, MAX_TEXT, Refused, StartCall, View, Wire, reply},
@@ -59,6 +55,9 @@ const READ_BUFFER: usize = 4 * 1024;
 /// The notice about a missing model, and its button.
 const MODEL: &str = "model";
 const PULL: &str = "pull";
+
+/// Messages of downloads that may wait for a slow client.
+const SHOWN: usize = 8;
 
 /// How often a page is told how a download goes.
 const PULL_SHOWN_EVERY: Duration = Duration::from_millis(250);
@@ -140,6 +139,9 @@ struct Connection {
     call: Option<InCall>,
     /// Text outside of calls, from the first message on.
     text: Option<Reading>,
+    /// What tasks beside the connection have to show.
+    out: mpsc::Sender<Wire>,
+    shown: mpsc::Receiver<Wire>,
 }
 
 /// Why a connection ends.
@@ -160,7 +162,20 @@ impl Connection {
     ) -> Self {
         let since = Instant::now();
         let link = Link::new(0);
-        Self { desk, calls, agent, caller, network, link, since, call: None, text: None }
+        let (out, shown) = mpsc::channel(SHOWN);
+        Self {
+            desk,
+            calls,
+            agent,
+            caller,
+            network,
+            link,
+            since,
+            call: None,
+            text: None,
+            out,
+            shown,
+        }
     }
 
     fn now(&self) -> u64 {
@@ -241,6 +256,7 @@ impl Connection {
                     }
                 },
                 () = written => self.show_text(socket).await?,
+                Some(wire) = self.shown.recv() => send(socket, wire).await?,
                 _ = pings.tick() => {
                     if heard.elapsed() > SILENCE {
                         return Err(End::Dropped);

@@ -180,7 +180,7 @@ async fn begin(lines: &Lines, caller: usize) -> Result<Started, String> {
         may_pull: false,
     };
     let terms = Terms::telephone("+15550100");
-    start::start(desk, calls, known, &who, "bench", &StartCall::default(), terms).await
+    start::start(desk, calls, &known, &who, "bench", &StartCall::default(), terms).await
 }
 
 fn hear(handle: &Handle, text: &str) -> anyhow::Result<()> {
