@@ -248,7 +248,9 @@ impl Caller {
         if !self.paused && play > 0 {
             self.played.extend(self.buffer.drain(..play));
             self.heard += play as u64;
-            if self.features {
+            // Ten a second, as a page does, and at the end.
+            let tenth = self.heard.is_multiple_of(5 * self.rate as u64 / 50);
+            if self.features && (tenth || self.buffer.is_empty()) {
                 self.report().await;
             }
         }
