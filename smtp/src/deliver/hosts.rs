@@ -27,6 +27,8 @@ pub(super) struct Hosts {
 struct Failing {
     times: u32,
     until: Timestamp,
+    /// A delivery is finding out whether it answers again.
+    probed: bool,
 }
 
 impl Hosts {
@@ -40,6 +42,7 @@ impl Hosts {
             Some(known) if known.until > now => Err(known.until),
             Some(known) => {
                 known.until = now + PROBE;
+                known.probed = true;
                 Ok(())
             }
             None => Ok(()),
@@ -55,12 +58,12 @@ impl Hosts {
         if failing.len() >= MOST {
             return;
         }
-        let known = failing.entry(host).or_insert(Failing { times: 0, until: now });
-        if known.times == 0 || known.until >= now {
+        let known = failing.entry(host).or_insert(Failing { times: 0, until: now, probed: true });
+        if std::mem::take(&mut known.probed) {
             known.times = known.times.saturating_add(1);
+            let pause = FIRST.checked_mul(1 << (known.times - 1).min(10)).unwrap_or(LONGEST);
+            known.until = now + pause.min(LONGEST);
         }
-        let pause = FIRST.checked_mul(1 << (known.times - 1).min(10)).unwrap_or(LONGEST);
-        known.until = now + pause.min(LONGEST);
     }
 
     /// A host greeted.
@@ -95,6 +98,15 @@ mod tests {
         assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30, 30]);
         hosts.answered(host());
         assert_eq!(hosts.ask(host(), now), Ok(()));
+    }
+
+    #[test]
+    fn tries_side_by_side_count_once() {
+        let hosts = Hosts::default();
+        for second in 0..20 {
+            hosts.failed(host(), at(second));
+        }
+        assert_eq!(hosts.ask(host(), at(20)), Err(at(60)));
     }
 
     #[test]

@@ -116,6 +116,42 @@ async fn what_is_lost_before_the_dot_is_tried_again_and_after_it_is_uncertain() 
 }
 
 #[tokio::test]
+async fn a_crash_at_any_step_makes_no_second_copy() {
+    for step in ["GREETING", "EHLO", "MAIL", "RCPT", "DATA", "DOT"] {
+        let peer = Peer::start(Script::new().once(step, Act::Silence)).await;
+        let spool = Arc::new(MemorySpool::new());
+        let id = spool.push(addr(TO), None, Bytes::from(MESSAGE), start());
+        let relay = Arc::new(plain(&peer));
+        let stuck = {
+            let (spool, relay, id) = (spool.clone(), relay.clone(), id.clone());
+            tokio::spawn(async move { super::try_once(&*relay, &spool, &id, start()).await })
+        };
+        // It stands at the step; the process dies there.
+        let reached = || match step {
+            "GREETING" => peer.seen.connections() == 1,
+            "DOT" => peer.seen.arrived().len() == 1,
+            verb => peer.seen.said(verb) == 1,
+        };
+        while !reached() {
+            tokio::task::yield_now().await;
+        }
+        stuck.abort();
+        assert!(stuck.await.unwrap_err().is_cancelled());
+        spool.restart(after(1));
+        let room = Room { any: 1, bulk: 1 };
+        for delivery in spool.claim(after(1), room).await.unwrap().deliveries {
+            let mark = DataMark::new(&*spool, &id);
+            let outcome = relay.deliver(&delivery, after(1), &mark).await;
+            spool.settle(&id, outcome).await.unwrap();
+        }
+        assert_eq!(peer.seen.arrived().len(), 1, "{step}");
+        let Some(State::Settled(outcome)) = spool.state(&id) else { panic!("{step}") };
+        let uncertain = matches!(outcome, Outcome::Uncertain { .. });
+        assert_eq!(uncertain, step == "DOT", "{step} {outcome:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_peer_that_goes_in_the_middle_of_the_message_has_not_taken_it() {
     let body = "0123456789abcdef\r\n".repeat(500_000);
     let bytes = Bytes::from(format!("Subject: long\r\n\r\n{body}"));
@@ -234,6 +270,18 @@ async fn a_connection_is_used_again_and_forgets_what_was_refused() {
     // Six messages at three to a connection; one more if the reset was not done in time.
     assert!((2..=3).contains(&peer.seen.connections()), "{}", peer.seen.connections());
     assert_eq!(peer.seen.said("RSET"), 1);
+    while peer.seen.said("QUIT") == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_with_a_word() {
+    let peer = Peer::start(Script::new()).await;
+    let limits = Limits { idle: IMPATIENCE, ..manners().limits };
+    let relay = with(&peer, Manners { limits, ..manners() });
+    assert_eq!(send(&relay, TO, start()).await, sent());
+    assert_eq!(peer.seen.said("QUIT"), 0);
     while peer.seen.said("QUIT") == 0 {
         tokio::task::yield_now().await;
     }

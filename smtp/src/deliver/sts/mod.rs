@@ -22,6 +22,9 @@ use crate::auth::dns::{Lookup, RecordKind};
 pub use self::fetch::HttpsFetch;
 pub use self::policy::{Error, Mode, Policy, record_id};
 
+/// How often a policy is fetched again while it counts, or at half its age if that is shorter: so that
+/// it does not end while the web server happens to be down (section 3.3 suggests a day).
+const REFRESH: SignedDuration = SignedDuration::from_hours(24);
 /// How long a web server that failed is left alone (section 3.3 asks for at least five minutes).
 const RETRY: SignedDuration = SignedDuration::from_mins(5);
 /// Domains that are remembered; beyond that, those that count for nothing any more are forgotten.
@@ -46,6 +49,8 @@ pub struct Known {
     pub policy: Policy,
     /// When it stops to count, unless it is seen again.
     pub until: Timestamp,
+    /// From when on it is fetched again.
+    pub refresh_at: Timestamp,
 }
 
 /// What to do about a domain.
@@ -119,7 +124,7 @@ impl State {
         let Some(id) = id else { return Step::Keep };
         if let Some(known) = self.known.get(domain)
             && known.id == id
-            && known.until > now
+            && known.refresh_at > now
         {
             return Step::Keep;
         }
@@ -139,8 +144,9 @@ impl State {
             Some(policy) => {
                 self.failed.remove(domain);
                 if self.known.len() < MOST || self.known.contains_key(domain) {
-                    let until = now + policy.age();
-                    let known = Known { id, policy, until };
+                    let (until, refresh_at) =
+                        (now + policy.age(), now + (policy.age() / 2).min(REFRESH));
+                    let known = Known { id, policy, until, refresh_at };
                     self.known.insert(domain.to_owned(), known);
                 }
             }
@@ -179,12 +185,23 @@ mod tests {
         assert_eq!(state.step("d", None, at(0)), Step::Keep);
         assert_eq!(state.step("d", id("1"), at(0)), Step::Fetch("1".into()));
         state.fetched("d", "1".into(), Some(policy(Mode::Enforce)), at(0));
-        for asked in [None, id("1")] {
-            assert_eq!(state.step("d", asked, at(999)), Step::Keep);
-        }
+        assert_eq!(state.step("d", id("1"), at(499)), Step::Keep);
+        assert_eq!(state.step("d", None, at(999)), Step::Keep);
         assert_eq!(state.current("d", at(999)).unwrap().mode, Mode::Enforce);
         assert_eq!(state.current("d", at(1000)), None);
         assert_eq!(state.step("d", id("1"), at(1000)), Step::Fetch("1".into()));
+    }
+
+    #[test]
+    fn a_policy_is_seen_again_before_its_age_is_over() {
+        let mut state = State::default();
+        state.fetched("d", "1".into(), Some(policy(Mode::Enforce)), at(0));
+        assert_eq!(state.step("d", id("1"), at(500)), Step::Fetch("1".into()));
+        state.fetched("d", "1".into(), None, at(500));
+        assert_eq!(state.step("d", id("1"), at(501)), Step::Keep);
+        assert!(state.current("d", at(999)).is_some());
+        state.fetched("d", "1".into(), Some(policy(Mode::Enforce)), at(900));
+        assert!(state.current("d", at(1899)).is_some());
     }
 
     #[test]
