@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::attempt::{Ended, Stage, Timeouts, Trouble, Verdict, judge, transact};
 use super::connection::{Connection, Hop, Tls};
-use super::hosts::Hosts;
+use super::hosts::{Hosts, Pause};
 use super::places::Places;
 use super::pool::{Place, Pool};
 use super::schedule::{Schedule, seed};
@@ -92,14 +92,14 @@ impl Client {
     /// Tries the hosts in order.
     pub(super) async fn deliver<S: Spool>(&self, hops: &[Hop], job: &Job<'_, S>) -> Outcome {
         let mut reasons: Vec<String> = Vec::new();
-        let mut earliest: Option<Timestamp> = None;
+        let mut pauses: Vec<Pause> = Vec::new();
         let mut tried = 0;
         for hop in hops {
             if tried == HOSTS {
                 break;
             }
-            if let Err(until) = self.hosts.ask(hop.address, job.now) {
-                earliest = Some(earliest.map_or(until, |known| known.min(until)));
+            if let Err(pause) = self.hosts.ask(hop.address, job.now) {
+                pauses.push(pause);
                 continue;
             }
             tried += 1;
@@ -123,12 +123,17 @@ impl Client {
                 Verdict::NextHost(reason) => reasons.push(reason),
             }
         }
-        if tried == 0 {
-            let reason =
-                "not tried: no host of the destination answered a short time ago".to_owned();
-            return self.later(job, earliest, reason);
-        }
-        self.later(job, None, reasons.join("; "))
+        let not_before = match tried {
+            0 => pauses.iter().map(|pause| pause.until).min(),
+            _ => None,
+        };
+        reasons.extend(
+            pauses
+                .into_iter()
+                .take(HOSTS)
+                .map(|Pause { why, .. }| format!("not tried, because a short time ago {why}")),
+        );
+        self.later(job, not_before, reasons.join("; "))
     }
 
     /// The outcome of a try that is to be repeated on schedule.
@@ -167,14 +172,16 @@ impl Client {
                 self.over(connection, &place, job).await
             }
             Err(Trouble { stage, heard }) => {
-                // A refused sign-in is of the host too: every mail would be refused alike.
                 tracing::info!(host = hop.host, ?stage, ?heard, "a host cannot be used");
-                self.hosts.failed(hop.address, job.now);
                 let label = format!("{}[{}]", hop.host, hop.address.ip());
                 let verdict = match judge(stage, &heard, &label) {
+                    // A refused sign-in is of the host too: every mail would be refused alike.
                     Verdict::Later(reason) if stage == Stage::Auth => Verdict::NextHost(reason),
                     verdict => verdict,
                 };
+                if let Verdict::NextHost(why) = &verdict {
+                    self.hosts.failed(hop.address, job.now, why);
+                }
                 Ended::Judged(verdict)
             }
         }

@@ -17,6 +17,15 @@ const PROBE: SignedDuration = SignedDuration::from_mins(2);
 /// Hosts that are remembered; beyond that, those whose time is over are forgotten.
 const MOST: usize = 10_000;
 
+/// Why a host is not to be tried now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pause {
+    /// From when on it may be.
+    pub(super) until: Timestamp,
+    /// What happened when it was tried last.
+    pub(super) why: String,
+}
+
 /// Hosts that failed, by address.
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
@@ -27,6 +36,8 @@ pub(super) struct Hosts {
 struct Failing {
     times: u32,
     until: Timestamp,
+    /// What happened last.
+    why: String,
     /// A delivery is finding out whether it answers again.
     probed: bool,
 }
@@ -36,10 +47,12 @@ impl Hosts {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether to try a host, or from when on.
-    pub(super) fn ask(&self, host: SocketAddr, now: Timestamp) -> Result<(), Timestamp> {
+    /// Whether to try a host.
+    pub(super) fn ask(&self, host: SocketAddr, now: Timestamp) -> Result<(), Pause> {
         match self.lock().get_mut(&host) {
-            Some(known) if known.until > now => Err(known.until),
+            Some(known) if known.until > now => {
+                Err(Pause { until: known.until, why: known.why.clone() })
+            }
             Some(known) => {
                 known.until = now + PROBE;
                 known.probed = true;
@@ -50,7 +63,7 @@ impl Hosts {
     }
 
     /// A host could not be talked to. Tries that ran side by side count once.
-    pub(super) fn failed(&self, host: SocketAddr, now: Timestamp) {
+    pub(super) fn failed(&self, host: SocketAddr, now: Timestamp, why: &str) {
         let mut failing = self.lock();
         if failing.len() >= MOST {
             failing.retain(|_, known| known.until > now);
@@ -58,7 +71,9 @@ impl Hosts {
         if failing.len() >= MOST {
             return;
         }
-        let known = failing.entry(host).or_insert(Failing { times: 0, until: now, probed: true });
+        let new = || Failing { times: 0, until: now, why: String::new(), probed: true };
+        let known = failing.entry(host).or_insert_with(new);
+        why.clone_into(&mut known.why);
         if std::mem::take(&mut known.probed) {
             known.times = known.times.saturating_add(1);
             let pause = FIRST.checked_mul(1 << (known.times - 1).min(10)).unwrap_or(LONGEST);
@@ -90,8 +105,9 @@ mod tests {
         let (mut now, mut pauses) = (at(0), Vec::new());
         for _ in 0..8 {
             assert_eq!(hosts.ask(host(), now), Ok(()));
-            hosts.failed(host(), now);
-            let until = hosts.ask(host(), now).unwrap_err();
+            hosts.failed(host(), now, "refused");
+            let Pause { until, why } = hosts.ask(host(), now).unwrap_err();
+            assert_eq!(why, "refused");
             pauses.push(until.duration_since(now).as_mins());
             now = until;
         }
@@ -104,17 +120,17 @@ mod tests {
     fn tries_side_by_side_count_once() {
         let hosts = Hosts::default();
         for second in 0..20 {
-            hosts.failed(host(), at(second));
+            hosts.failed(host(), at(second), "refused");
         }
-        assert_eq!(hosts.ask(host(), at(20)), Err(at(60)));
+        assert_eq!(hosts.ask(host(), at(20)).unwrap_err().until, at(60));
     }
 
     #[test]
     fn one_delivery_finds_out_for_all() {
         let hosts = Hosts::default();
-        hosts.failed(host(), at(0));
+        hosts.failed(host(), at(0), "refused");
         assert_eq!(hosts.ask(host(), at(60)), Ok(()));
-        assert_eq!(hosts.ask(host(), at(60)), Err(at(180)));
+        assert_eq!(hosts.ask(host(), at(60)).unwrap_err().until, at(180));
         assert_eq!(hosts.ask("192.0.2.2:25".parse().unwrap(), at(60)), Ok(()));
         // If it never comes back to tell, the next one goes.
         assert_eq!(hosts.ask(host(), at(180)), Ok(()));
