@@ -197,7 +197,7 @@ impl Desk {
             Arc::new(StoreSpool::new(desk.store.clone(), desk.renderer.clone())),
             Arc::new(capture),
             Arc::new(StoreClock(desk.store.clone())),
-            deliver::Options { concurrency: 32 },
+            deliver::Options { concurrency: 32, ..deliver::Options::default() },
             until_stopped(stopped.clone()),
         ));
 

@@ -8,13 +8,15 @@
 //! - [`auth`]: iprev, SPF, DKIM, DMARC and ARC, and the verdict that follows from them;
 //! - [`read`]: what a person meant to say (new text apart from quotes), attachments, threading headers;
 //! - [`render`] and [`sign`]: an answer as bytes, and our DKIM signature over them;
-//! - [`deliver`]: how rendered mail leaves.
+//! - [`deliver`]: how rendered mail leaves;
+//! - [`bounce`]: what comes back about it.
 //!
 //! What always holds: this crate knows neither agents nor SQL. Durability, recipients and DNS are
 //! passed in through narrow traits declared beside their use.
 
 pub mod address;
 pub mod auth;
+pub mod bounce;
 pub mod deliver;
 pub mod guard;
 pub mod read;

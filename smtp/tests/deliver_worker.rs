@@ -9,12 +9,15 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use frontdesk_smtp::deliver::{
-    Capture, Claimed, Claims, DataMark, DeliveryId, Error, MemorySpool, Options, Outcome, Spool,
-    State, Transport, VirtualClock, run,
+    Capture, Claimed, Claims, DataMark, DeliveryId, Error, MemorySpool, Options, Outcome, Priority,
+    Room, Spool, State, Switch, Transport, VirtualClock, run,
 };
 use frontdesk_smtp::render::AddrSpec;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, Semaphore, oneshot};
+
+const ONE: Room = Room { any: 1, bulk: 1 };
+const TEN: Room = Room { any: 10, bulk: 10 };
 
 fn start() -> Timestamp {
     Timestamp::from_second(1_800_000_000).unwrap()
@@ -67,12 +70,12 @@ fn take(counter: &AtomicUsize) -> bool {
 }
 
 impl Spool for Watched {
-    async fn claim(&self, now: Timestamp, max: usize) -> Result<Claims, Error> {
+    async fn claim(&self, now: Timestamp, room: Room) -> Result<Claims, Error> {
         self.claims.fetch_add(1, Ordering::SeqCst);
         if take(&self.failing_claims) {
             return Err(Error::Spool("down".into()));
         }
-        self.inner.claim(now, max).await
+        self.inner.claim(now, room).await
     }
 
     async fn starting_data(&self, id: &DeliveryId) -> Result<(), Error> {
@@ -110,7 +113,7 @@ impl Transport for Scripted {
         &self,
         delivery: &Claimed,
         now: Timestamp,
-        mark: DataMark<'_, S>,
+        mark: &DataMark<'_, S>,
     ) -> Outcome {
         let running = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_under_way.fetch_max(running, Ordering::SeqCst);
@@ -143,7 +146,7 @@ impl Running {
         concurrency: usize,
     ) -> Self {
         let (stop, stopped) = oneshot::channel();
-        let options = Options { concurrency };
+        let options = Options { concurrency, ..Options::default() };
         let task = tokio::spawn(run(
             spool.clone(),
             transport.clone(),
@@ -304,7 +307,7 @@ async fn a_restart_requeues_before_the_mark_and_holds_after_it() {
     let spool = MemorySpool::new();
     let before = push(&spool, "before");
     let marked = push(&spool, "after");
-    assert_eq!(spool.claim(start(), 10).await.unwrap().deliveries.len(), 2);
+    assert_eq!(spool.claim(start(), TEN).await.unwrap().deliveries.len(), 2);
     spool.starting_data(&marked).await.unwrap();
     spool.restart(after(9));
     assert_eq!(spool.state(&before), Some(State::Queued { due: after(9) }));
@@ -356,8 +359,8 @@ async fn a_crash_between_writing_and_settling_leaves_one_copy() {
     let id = push(&spool, "once");
     for round in 0..3 {
         let capture = Capture::open(home.path()).unwrap();
-        let claimed = spool.claim(after(round), 1).await.unwrap().deliveries.remove(0);
-        let mark = DataMark::new(&spool, &claimed.id);
+        let claimed = spool.claim(after(round), ONE).await.unwrap().deliveries.remove(0);
+        let mark = &DataMark::new(&spool, &claimed.id);
         let outcome = capture.deliver(&claimed, after(round), mark).await;
         assert!(matches!(outcome, Outcome::Sent { .. }), "{outcome:?}");
         // The process dies here.
@@ -377,8 +380,8 @@ async fn an_unfinished_file_of_a_crash_is_removed_and_foreign_content_is_kept() 
     let spool = MemorySpool::new();
     let id = push(&spool, "mine");
     std::fs::write(home.path().join(format!("{id}.eml")), "someone else's").unwrap();
-    let claimed = spool.claim(start(), 1).await.unwrap().deliveries.remove(0);
-    let outcome = capture.deliver(&claimed, start(), DataMark::new(&spool, &claimed.id)).await;
+    let claimed = spool.claim(start(), ONE).await.unwrap().deliveries.remove(0);
+    let outcome = capture.deliver(&claimed, start(), &DataMark::new(&spool, &claimed.id)).await;
     assert!(matches!(outcome, Outcome::Failed { .. }), "{outcome:?}");
     let kept = std::fs::read_to_string(home.path().join(format!("{id}.eml"))).unwrap();
     assert_eq!(kept, "someone else's");
@@ -390,12 +393,12 @@ async fn many_writers_of_one_delivery_make_one_complete_file() {
     let capture = Arc::new(Capture::open(home.path()).unwrap());
     let spool = Arc::new(MemorySpool::new());
     let id = push(&spool, &"x".repeat(100_000));
-    let claimed = spool.claim(start(), 1).await.unwrap().deliveries.remove(0);
+    let claimed = spool.claim(start(), ONE).await.unwrap().deliveries.remove(0);
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..16 {
         let (capture, spool, claimed) = (capture.clone(), spool.clone(), claimed.clone());
         tasks.spawn(async move {
-            capture.deliver(&claimed, start(), DataMark::new(&*spool, &claimed.id)).await
+            capture.deliver(&claimed, start(), &DataMark::new(&*spool, &claimed.id)).await
         });
     }
     while let Some(outcome) = tasks.join_next().await {
@@ -415,8 +418,8 @@ async fn a_folder_that_vanished_defers_and_does_not_lose() {
     std::fs::remove_dir_all(&dir).unwrap();
     let spool = MemorySpool::new();
     push(&spool, "x");
-    let claimed = spool.claim(start(), 1).await.unwrap().deliveries.remove(0);
-    let outcome = capture.deliver(&claimed, start(), DataMark::new(&spool, &claimed.id)).await;
+    let claimed = spool.claim(start(), ONE).await.unwrap().deliveries.remove(0);
+    let outcome = capture.deliver(&claimed, start(), &DataMark::new(&spool, &claimed.id)).await;
     assert!(
         matches!(outcome, Outcome::Deferred { until, .. } if until == after(60)),
         "{outcome:?}"
@@ -429,4 +432,117 @@ fn delivery_ids_cannot_name_other_files() {
         assert!(DeliveryId::new(bad).is_err(), "{bad:?}");
     }
     assert_eq!(DeliveryId::new("0192-ab_C").unwrap().as_str(), "0192-ab_C");
+}
+
+#[tokio::test]
+async fn an_answer_does_not_wait_for_bulk_mail() {
+    let spool = Arc::new(Watched::new());
+    let clock = Arc::new(VirtualClock::new(start()));
+    let gate = Arc::new(Semaphore::new(0));
+    let transport = Arc::new(Scripted { gate: Some(gate.clone()), ..Scripted::default() });
+    let bulk: Vec<DeliveryId> = (0..20)
+        .map(|_| {
+            let bytes = Bytes::from("A: b\r\n\r\nc\r\n");
+            spool.inner.push_as(Priority::Bulk, addr("b@there.example"), None, bytes, start())
+        })
+        .collect();
+    let (_stop, stopped) = oneshot::channel::<()>();
+    let options = Options { concurrency: 3, bulk: 2, ..Options::default() };
+    let worker =
+        tokio::spawn(run(spool.clone(), transport.clone(), clock.clone(), options, async move {
+            let _ = stopped.await;
+        }));
+    while transport.under_way.load(Ordering::SeqCst) < 2 {
+        tokio::task::yield_now().await;
+    }
+    // All bulk places are taken by mails that do not end; the answer goes through beside them.
+    let answer = push(&spool.inner, "answer");
+    while transport.under_way.load(Ordering::SeqCst) < 3 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(spool.inner.state(&answer), Some(State::Sending));
+    let waiting =
+        bulk.iter().filter(|id| matches!(spool.inner.state(id), Some(State::Queued { .. })));
+    assert_eq!(waiting.count(), 18);
+    gate.add_permits(21);
+    spool.wait_settled(21).await;
+    assert!(transport.most_under_way.load(Ordering::SeqCst) <= 3);
+    worker.abort();
+}
+
+#[tokio::test]
+async fn the_switch_holds_everything_before_its_mark_and_releases_it() {
+    let spool = Arc::new(Watched::new());
+    let clock = Arc::new(VirtualClock::new(start()));
+    let gate = Arc::new(Semaphore::new(0));
+    let transport = Arc::new(Scripted { gate: Some(gate.clone()), ..Scripted::default() });
+    let switch = Switch::default();
+    let under_way = push(&spool.inner, "under way");
+    let (_stop, stopped) = oneshot::channel::<()>();
+    let options = Options { switch: switch.clone(), ..Options::default() };
+    let worker =
+        tokio::spawn(run(spool.clone(), transport.clone(), clock.clone(), options, async move {
+            let _ = stopped.await;
+        }));
+    transport.entered.notified().await;
+    switch.hold();
+    spool.wait_settled(1).await;
+    assert_eq!(spool.inner.state(&under_way), Some(State::Queued { due: start() }));
+    let later = push(&spool.inner, "later");
+    for second in 1..100 {
+        clock.set(after(second));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(spool.inner.state(&later), Some(State::Queued { due: start() }));
+    assert_eq!(transport.tries.lock().unwrap().len(), 1, "nothing was tried while held");
+    switch.release();
+    gate.add_permits(2);
+    spool.wait_settled(2).await;
+    assert_eq!(spool.inner.state(&under_way), Some(State::Settled(sent())));
+    assert_eq!(spool.inner.state(&later), Some(State::Settled(sent())));
+    worker.abort();
+}
+
+#[tokio::test]
+async fn nothing_passes_the_mark_while_sending_is_held_and_what_has_passed_is_finished() {
+    /// Holds the switch at a moment of the delivery, then goes on as if nothing had happened.
+    struct Holding {
+        switch: Switch,
+        before_the_mark: bool,
+    }
+    impl Transport for Holding {
+        async fn deliver<S: Spool>(
+            &self,
+            _delivery: &Claimed,
+            _now: Timestamp,
+            mark: &DataMark<'_, S>,
+        ) -> Outcome {
+            if self.before_the_mark {
+                self.switch.hold();
+            }
+            if let Err(error) = mark.starting_data().await {
+                return Outcome::Deferred { until: after(9), reason: error.to_string() };
+            }
+            self.switch.hold();
+            tokio::task::yield_now().await;
+            sent()
+        }
+    }
+    for before_the_mark in [true, false] {
+        let spool = Arc::new(Watched::new());
+        let clock = Arc::new(VirtualClock::new(start()));
+        let switch = Switch::default();
+        let id = push(&spool.inner, "x");
+        let transport = Arc::new(Holding { switch: switch.clone(), before_the_mark });
+        let (_stop, stopped) = oneshot::channel::<()>();
+        let options = Options { switch, ..Options::default() };
+        let worker = tokio::spawn(run(spool.clone(), transport, clock, options, async move {
+            let _ = stopped.await;
+        }));
+        spool.wait_settled(1).await;
+        let expected =
+            if before_the_mark { State::Queued { due: after(9) } } else { State::Settled(sent()) };
+        assert_eq!(spool.inner.state(&id), Some(expected));
+        worker.abort();
+    }
 }

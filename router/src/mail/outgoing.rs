@@ -16,7 +16,7 @@ use frontdesk_agents::{
     store::{Claimed as Row, DeliveryOutcome, OutgoingMail, StagedBlob, Wake},
 };
 use frontdesk_smtp::{
-    deliver::{self, Claimed, Claims, DeliveryId, Outcome, Spool},
+    deliver::{self, Claimed, Claims, DeliveryId, Outcome, Priority, Room, Spool},
     render::{
         self, AddrSpec, AutoSubmitted, HeaderText, Html, Mailbox, MediaType, MessageId, Outgoing,
     },
@@ -49,13 +49,13 @@ impl StoreSpool {
 }
 
 impl Spool for StoreSpool {
-    async fn claim(&self, _now: Timestamp, max: usize) -> Result<Claims, deliver::Error> {
+    async fn claim(&self, _now: Timestamp, room: Room) -> Result<Claims, deliver::Error> {
         {
             // What was told before this claim is covered by it.
             let mut wakes = self.wakes.lock().await;
             while matches!(wakes.try_recv(), Ok(_) | Err(TryRecvError::Lagged(_))) {}
         }
-        let rows = self.inner.store.claim_deliveries(max).await.map_err(spool)?;
+        let rows = self.inner.store.claim_deliveries(room.any).await.map_err(spool)?;
         // Signing with RSA takes most of a millisecond: off the async threads, and side by side.
         let mut made = Vec::with_capacity(rows.len());
         for row in rows {
@@ -146,6 +146,8 @@ impl Inner {
             reverse_path: Some(self.renderer.reverse_path(&row.mail)?),
             bytes: Bytes::from(bytes),
             attempts: row.attempt.saturating_sub(1),
+            queued_at: row.mail.released_at,
+            priority: Priority::Answer,
         };
         Ok((claimed, fresh))
     }

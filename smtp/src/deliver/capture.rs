@@ -162,7 +162,7 @@ impl Transport for Capture {
         &self,
         delivery: &Claimed,
         now: Timestamp,
-        _mark: DataMark<'_, S>,
+        _mark: &DataMark<'_, S>,
     ) -> Outcome {
         let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
         let temporary = self.dir.join(UNFINISHED).join(format!("{}.{number}", delivery.id));

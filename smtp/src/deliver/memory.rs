@@ -8,7 +8,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use super::{Claimed, Claims, DeliveryId, Error, Outcome, Spool};
+use super::{Claimed, Claims, DeliveryId, Error, Outcome, Priority, Room, Spool};
 use crate::render::AddrSpec;
 
 /// Where a delivery stands.
@@ -47,9 +47,21 @@ impl MemorySpool {
         Self::default()
     }
 
-    /// Queues a message for one recipient.
+    /// Queues a message for one recipient, as an answer.
     pub fn push(
         &self,
+        recipient: AddrSpec,
+        reverse_path: Option<AddrSpec>,
+        bytes: Bytes,
+        due: Timestamp,
+    ) -> DeliveryId {
+        self.push_as(Priority::Answer, recipient, reverse_path, bytes, due)
+    }
+
+    /// Queues a message for one recipient.
+    pub fn push_as(
+        &self,
+        priority: Priority,
         recipient: AddrSpec,
         reverse_path: Option<AddrSpec>,
         bytes: Bytes,
@@ -58,7 +70,15 @@ impl MemorySpool {
         let mut rows = self.rows();
         let number = rows.last_key_value().map_or(1, |(last, _)| last + 1);
         let id = DeliveryId::from(number);
-        let delivery = Claimed { id: id.clone(), recipient, reverse_path, bytes, attempts: 0 };
+        let delivery = Claimed {
+            id: id.clone(),
+            recipient,
+            reverse_path,
+            bytes,
+            attempts: 0,
+            queued_at: due,
+            priority,
+        };
         rows.insert(number, Row { delivery, state: State::Queued { due } });
         drop(rows);
         self.changed.notify_one();
@@ -111,15 +131,20 @@ fn refused(why: &str) -> Error {
 }
 
 impl Spool for MemorySpool {
-    async fn claim(&self, now: Timestamp, max: usize) -> Result<Claims, Error> {
+    async fn claim(&self, now: Timestamp, room: Room) -> Result<Claims, Error> {
         let mut claims = Claims::default();
-        for row in self.rows().values_mut() {
-            let State::Queued { due } = row.state else { continue };
-            if due <= now && claims.deliveries.len() < max {
-                row.state = State::Sending;
-                claims.deliveries.push(row.delivery.clone());
-            } else {
-                claims.next_due = Some(claims.next_due.map_or(due, |known| known.min(due)));
+        let mut rows = self.rows();
+        for (priority, most) in [(Priority::Answer, room.any), (Priority::Bulk, room.bulk)] {
+            let most = most.min(room.any - claims.deliveries.len());
+            let before = claims.deliveries.len();
+            for row in rows.values_mut().filter(|row| row.delivery.priority == priority) {
+                let State::Queued { due } = row.state else { continue };
+                if due <= now && claims.deliveries.len() - before < most {
+                    row.state = State::Sending;
+                    claims.deliveries.push(row.delivery.clone());
+                } else {
+                    claims.next_due = Some(claims.next_due.map_or(due, |known| known.min(due)));
+                }
             }
         }
         Ok(claims)

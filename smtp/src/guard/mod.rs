@@ -185,9 +185,14 @@ pub fn check(raw: &[u8]) -> Result<Structure, Refusal> {
 /// When mail-parser sees more structure than [`check`] did.
 #[doc(hidden)]
 pub fn fuzz(raw: &[u8]) {
-    if scan::scan_whole(raw).is_ok_and(|(_, tangled)| !tangled) {
+    if is_untangled(raw) {
         compare(raw);
     }
+}
+
+/// Whether fuzz targets may give `raw` to mail-parser: see [`fuzz`].
+pub(crate) fn is_untangled(raw: &[u8]) -> bool {
+    scan::scan_whole(raw).is_ok_and(|(_, tangled)| !tangled)
 }
 
 /// Holds what was counted against what mail-parser sees; panics as [`fuzz`] does.
