@@ -89,13 +89,8 @@ impl Spool for StoreSpool {
             Outcome::Deferred { until, reason } => {
                 ("deferred", DeliveryOutcome::Deferred { response: reason, next_at: until })
             }
-            Outcome::Bounced { status, response } => {
-                let response = match status {
-                    Some(status) => format!("{status} {response}"),
-                    None => response,
-                };
-                ("bounced", DeliveryOutcome::Bounced { response })
-            }
+            // The words begin with the code.
+            Outcome::Bounced { response, .. } => ("bounced", DeliveryOutcome::Bounced { response }),
             Outcome::Failed { reason } => ("failed", DeliveryOutcome::Failed { response: reason }),
             Outcome::Uncertain { reason } => {
                 ("uncertain", DeliveryOutcome::Uncertain { response: reason })
