@@ -21,6 +21,7 @@ import { Player } from "./player.js";
 import {
   type CallOptions,
   type ClientMessage,
+  isNumbered,
   parseServerMessage,
   type PlaybackPosition,
   type PlaybackState,
@@ -36,7 +37,8 @@ import {
   type VoiceTurnMetrics,
 } from "./protocol.js";
 import { Rejoin } from "./rejoin.js";
-import { Transcript, type TranscriptMessage } from "./transcript.js";
+import { TextSession } from "./text.js";
+import { type ReplySource, Transcript, type TranscriptMessage } from "./transcript.js";
 import { type VoiceTransport, type VoiceTransportCloseInfo, type WebSocketTransportOptions, WebSocketVoiceTransport } from "./transport.js";
 import { Uplink } from "./uplink.js";
 
@@ -114,6 +116,7 @@ export class VoiceClient extends Emitter<VoiceClientEventMap> {
   readonly #detector: SpeechDetector;
   readonly #keepalive: Keepalive;
   readonly #rejoin: Rejoin;
+  readonly #text: TextSession;
   readonly #uplink: Uplink;
   readonly #log: Transcript;
   #transport: VoiceTransport | null = null;
@@ -172,6 +175,11 @@ export class VoiceClient extends Emitter<VoiceClientEventMap> {
         this.#endLocally();
         this.#fail("call_lost");
       },
+    });
+    this.#text = new TextSession({
+      resume: (token, at) => this.#send({ type: "resume_text", token, at }),
+      brokenOff: () => this.#breakOff("text"),
+      send: (text) => this.#send({ type: "text_message", text }),
     });
   }
 
@@ -268,6 +276,8 @@ export class VoiceClient extends Emitter<VoiceClientEventMap> {
       transport.onopen = transport.onclose = transport.onerror = transport.onmessage = null;
       transport.disconnect();
     }
+    this.#text.end();
+    this.#breakOff("call");
     this.#setConnected(false);
   }
 
@@ -331,7 +341,7 @@ export class VoiceClient extends Emitter<VoiceClientEventMap> {
 
   /** Sends words instead of speech. During a call the answer is spoken. */
   sendText(text: string): void {
-    this.#send({ type: "text_message", text });
+    this.#text.say(text);
   }
 
   /** Sends the application's own message. */
@@ -387,6 +397,7 @@ export class VoiceClient extends Emitter<VoiceClientEventMap> {
     this.#send({ type: "hello", protocol_version: VOICE_PROTOCOL_VERSION, features: this.#options.features ?? VOICE_FEATURES });
     this.#setConnected(true);
     if (this.#callState === "reconnecting") this.#rejoin.opened();
+    this.#text.opened();
   }
 
   #closed(info: VoiceTransportCloseInfo | undefined): void {
@@ -398,9 +409,14 @@ export class VoiceClient extends Emitter<VoiceClientEventMap> {
       // `connect` may be called again, for instance after signing in.
       this.#transport = null;
       this.#endLocally();
+      this.#text.end();
+      this.#breakOff("call");
       this.#fail("connection_refused", info.reason);
       return;
     }
+    this.#text.lost();
+    // Without a call it is text of a server that does not go on with it.
+    if (!this.inCall) this.#breakOff("call");
     if (this.#callState === "active" || this.#callState === "reconnecting") this.#lost();
     this.#fail("connection_lost");
   }
@@ -427,11 +443,16 @@ export class VoiceClient extends Emitter<VoiceClientEventMap> {
   }
 
   #handle(message: ServerMessage): void {
+    let source: ReplySource = "call";
+    if (isNumbered(message) && message.at !== undefined && this.#has("resume-text")) {
+      if (!this.#text.arrived(message.at)) return;
+      source = "text";
+    }
     switch (message.type) {
       case "welcome":
         return this.#welcome(message.protocolVersion, message.features);
       case "status":
-        return this.#serverStatus(message.status);
+        return source === "text" ? this.#textStatus(message.status) : this.#serverStatus(message.status);
       case "audio_config":
         this.#acknowledged = true;
         this.#format = message.format;
@@ -439,19 +460,19 @@ export class VoiceClient extends Emitter<VoiceClientEventMap> {
         this.#call?.player.configure(message.format, message.sampleRate);
         return;
       case "transcript":
-        this.#setInterim(null);
+        if (source === "call") this.#setInterim(null);
         // A server that follows playback says itself when to stop.
-        if (message.role === "user" && this.isPlaying && !this.#has("playback")) this.#cutOff(false);
+        if (source === "call" && message.role === "user" && this.isPlaying && !this.#has("playback")) this.#cutOff(false);
         this.#log.add(message.role, message.text);
         return this.#transcriptChanged();
       case "transcript_start":
-        this.#log.start(message.role, message.generation);
+        this.#log.start(source, message.role, message.generation);
         return this.#transcriptChanged();
       case "transcript_delta":
-        this.#log.delta(message.text);
+        this.#log.delta(source, message.text);
         return this.#transcriptChanged();
       case "transcript_end":
-        this.#log.end(message.text);
+        this.#log.end(source, message.text);
         return this.#transcriptChanged();
       case "transcript_interim":
         return this.#setInterim(message.text === "" ? null : message.text);
@@ -478,7 +499,7 @@ export class VoiceClient extends Emitter<VoiceClientEventMap> {
       case "completion_outcome":
         return this.emit("completionoutcome", message.outcome);
       case "error": {
-        const { type: _, ...error } = message;
+        const { type: _, at: __, ...error } = message;
         return this.#setError(error);
       }
       case "call_started":
@@ -488,6 +509,14 @@ export class VoiceClient extends Emitter<VoiceClientEventMap> {
         return this.#rejoined(true);
       case "call_resume_failed":
         return this.#rejoin.refused();
+      case "text_started":
+        return this.#text.started(message.token, message.withinMs);
+      case "text_resumed":
+        this.#text.resumed();
+        // The connection began with `idle`, whatever the text does.
+        return this.#textStatus(this.#text.status);
+      case "text_resume_failed":
+        return this.#text.refused();
       case "pong":
         return this.#keepalive.pong(message.id);
       case "notice":
@@ -510,6 +539,7 @@ export class VoiceClient extends Emitter<VoiceClientEventMap> {
     if (this.#has("ping")) this.#keepalive.start(this.inCall);
     if (this.#has("pace") && this.#pace !== 1) this.#send({ type: "pace", rate: this.#pace });
     this.#rejoin.welcomed(this.#has("resume"));
+    this.#text.welcomed(this.#has("resume-text"));
   }
 
   #serverStatus(status: VoiceStatus): void {
@@ -520,6 +550,12 @@ export class VoiceClient extends Emitter<VoiceClientEventMap> {
     if (status === "listening" && this.#error?.code !== "microphone_lost") this.#setError(null);
     if (status === "idle" && this.#callState === "active" && (this.#acknowledged || this.#error)) this.#endedByServer();
     this.emit("statuschange", status);
+  }
+
+  /** What text outside of calls does is not shown during a call, and does not end it. */
+  #textStatus(status: VoiceStatus): void {
+    this.#text.statusChanged(status);
+    if (!this.inCall) this.#serverStatus(status);
   }
 
   // The call.
@@ -698,6 +734,10 @@ export class VoiceClient extends Emitter<VoiceClientEventMap> {
   #markInterrupted(generation: number): void {
     this.#log.interrupt(generation);
     this.#transcriptChanged();
+  }
+
+  #breakOff(source: ReplySource): void {
+    if (this.#log.breakOff(source)) this.#transcriptChanged();
   }
 
   #playingChanged(playing: boolean): void {

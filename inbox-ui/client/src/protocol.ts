@@ -19,7 +19,7 @@ export type VoiceRole = "user" | "assistant";
 export type VoiceAudioFormat = "mp3" | "pcm16" | "wav" | "opus";
 
 /** What a client or a server may offer beyond version 1. */
-export const VOICE_FEATURES = ["frames-20ms", "playback", "resume", "ping", "pace", "notice"] as const;
+export const VOICE_FEATURES = ["frames-20ms", "playback", "resume", "ping", "pace", "notice", "resume-text"] as const;
 export type VoiceFeature = (typeof VOICE_FEATURES)[number];
 
 /** Server-side timing of one answered turn, in milliseconds. */
@@ -77,6 +77,7 @@ export type ClientMessage =
   | ({ type: "playback"; state: PlaybackState } & PlaybackPosition)
   | ({ type: "barge_in_hint" } & PlaybackPosition)
   | { type: "resume_call"; token: string; heard: SamplesOf; received: SamplesOf }
+  | { type: "resume_text"; token: string; at: number }
   | { type: "ping"; id: number }
   | { type: "pace"; rate: number }
   | { type: "notice_action"; id: string };
@@ -101,25 +102,33 @@ export interface VoiceNotice {
   done?: boolean;
 }
 
+/** A message of text outside of calls has a number there, where text can go on after a drop. */
+export interface Numbered {
+  at?: number;
+}
+
 export type ServerMessage =
   | { type: "welcome"; protocolVersion: number; features: VoiceFeature[] }
-  | { type: "status"; status: VoiceStatus }
+  | ({ type: "status"; status: VoiceStatus } & Numbered)
   | { type: "audio_config"; format: VoiceAudioFormat; sampleRate: number }
-  | { type: "transcript"; role: VoiceRole; text: string }
-  | { type: "transcript_start"; role: VoiceRole; generation?: number }
-  | { type: "transcript_delta"; text: string }
-  | { type: "transcript_end"; text: string }
+  | ({ type: "transcript"; role: VoiceRole; text: string } & Numbered)
+  | ({ type: "transcript_start"; role: VoiceRole; generation?: number } & Numbered)
+  | ({ type: "transcript_delta"; text: string } & Numbered)
+  | ({ type: "transcript_end"; text: string } & Numbered)
   | { type: "transcript_interim"; text: string }
   | { type: "playback_interrupt" }
   | { type: "metrics"; metrics: VoicePipelineMetrics }
   | { type: "turn_metrics"; metrics: VoiceTurnMetrics }
   | { type: "completion_outcome"; outcome: VoiceCompletionOutcome }
-  | { type: "error"; message: string; code?: string; stage?: string; retryable?: boolean }
+  | ({ type: "error"; message: string; code?: string; stage?: string; retryable?: boolean } & Numbered)
   | { type: "diagnostic" }
   // Additions.
   | { type: "call_started"; token: string; withinMs: number }
   | { type: "call_resumed"; token: string; withinMs: number }
   | { type: "call_resume_failed"; reason: string }
+  | { type: "text_started"; token: string; withinMs: number }
+  | { type: "text_resumed" }
+  | { type: "text_resume_failed"; reason: string }
   | { type: "audio_start"; generation: number }
   | { type: "audio_end"; generation: number }
   | { type: "playback_pause" }
@@ -136,6 +145,8 @@ const FORMATS: readonly string[] = ["mp3", "pcm16", "wav", "opus"];
 const DEFAULT_DOWNLINK_RATE = 16_000;
 /** How long a dropped call can be resumed where the server does not say. */
 const DEFAULT_RESUME_MS = 30_000;
+/** The same for text outside of calls. */
+const DEFAULT_RESUME_TEXT_MS = 120_000;
 
 type Fields = Record<string, unknown>;
 
@@ -150,7 +161,16 @@ export function parseServerMessage(data: string): ServerMessage | null {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return null;
   const fields = value as Fields;
   const read = typeof fields["type"] === "string" ? READERS.get(fields["type"]) : undefined;
-  return read?.(fields) ?? { type: "custom", message: value };
+  const message = read?.(fields) ?? { type: "custom", message: value };
+  const at = count(fields["at"]);
+  return at !== undefined && isNumbered(message) ? { ...message, at } : message;
+}
+
+const NUMBERED = ["status", "transcript", "transcript_start", "transcript_delta", "transcript_end", "error"] as const;
+
+/** Whether it is one of the messages that may have a number. */
+export function isNumbered(message: ServerMessage): message is Extract<ServerMessage, { type: (typeof NUMBERED)[number] }> {
+  return (NUMBERED as readonly string[]).includes(message.type);
 }
 
 /** One reader per message; `null` says "not one of ours after all". */
@@ -239,6 +259,9 @@ const READERS = new Map<string, (m: Fields) => ServerMessage | null>([
   ["call_started", resumable("call_started")],
   ["call_resumed", resumable("call_resumed")],
   ["call_resume_failed", (m) => ({ type: "call_resume_failed", reason: string(m["reason"]) ?? "" })],
+  ["text_started", resumable("text_started", DEFAULT_RESUME_TEXT_MS)],
+  ["text_resumed", () => ({ type: "text_resumed" })],
+  ["text_resume_failed", (m) => ({ type: "text_resume_failed", reason: string(m["reason"]) ?? "" })],
   ["audio_start", generation("audio_start")],
   ["audio_end", generation("audio_end")],
   ["playback_pause", () => ({ type: "playback_pause" })],
@@ -278,10 +301,10 @@ function text(type: "transcript_delta" | "transcript_end" | "transcript_interim"
   };
 }
 
-function resumable(type: "call_started" | "call_resumed") {
+function resumable(type: "call_started" | "call_resumed" | "text_started", defaultMs = DEFAULT_RESUME_MS) {
   return (m: Fields): ServerMessage | null => {
     const token = string(m["resume_token"]);
-    return token === undefined ? null : { type, token, withinMs: count(m["resume_within_ms"]) ?? DEFAULT_RESUME_MS };
+    return token === undefined ? null : { type, token, withinMs: count(m["resume_within_ms"]) ?? defaultMs };
   };
 }
 

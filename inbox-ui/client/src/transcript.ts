@@ -2,7 +2,8 @@
  * What was said, in order, as the page shows it.
  *
  * Always holds: every change makes a new array, and a new object for the message that changed, so that
- * whoever compares by identity sees it; no more than `limit` messages are kept, the oldest go first.
+ * whoever compares by identity sees it; no more than `limit` messages are kept, the oldest go first; a
+ * call's reply and one of text outside of calls do not mix, though they are written at the same time.
  */
 
 import type { VoiceRole } from "./protocol.js";
@@ -25,12 +26,15 @@ export interface TranscriptMessage {
   unheard?: string;
 }
 
+/** Whose reply is being written: `text` is numbered text outside of calls, `call` everything else. */
+export type ReplySource = "call" | "text";
+
 export class Transcript {
   readonly #limit: number;
   #messages: TranscriptMessage[] = [];
   #nextId = 1;
-  /** The reply that is being written. */
-  #open: number | null = null;
+  /** The replies that are being written. */
+  readonly #open = new Map<ReplySource, number>();
 
   constructor(limit: number) {
     this.#limit = limit;
@@ -44,18 +48,26 @@ export class Transcript {
     this.#append({ role, text, complete: true });
   }
 
-  start(role: VoiceRole, generation?: number): void {
-    this.#close();
-    this.#open = this.#append({ role, text: "", complete: false, ...(generation === undefined ? {} : { generation }) });
+  start(source: ReplySource, role: VoiceRole, generation?: number): void {
+    this.#close(source);
+    this.#open.set(source, this.#append({ role, text: "", complete: false, ...(generation === undefined ? {} : { generation }) }));
   }
 
-  delta(text: string): void {
-    this.#change(this.#open, (message) => ({ ...message, text: message.text + text }));
+  delta(source: ReplySource, text: string): void {
+    this.#change(this.#open.get(source), (message) => ({ ...message, text: message.text + text }));
   }
 
-  end(text: string): void {
-    this.#change(this.#open, (message) => ({ ...message, text }));
-    this.#close();
+  end(source: ReplySource, text: string): void {
+    this.#change(this.#open.get(source), (message) => ({ ...message, text }));
+    this.#close(source);
+  }
+
+  /** No more comes of what is being written, though it is not all. Answers whether anything was. */
+  breakOff(source: ReplySource): boolean {
+    if (!this.#open.has(source)) return false;
+    this.#change(this.#open.get(source), (message) => ({ ...message, interrupted: true }));
+    this.#close(source);
+    return true;
   }
 
   /** Marks the reply of this generation, or the newest reply, as cut off. */
@@ -75,13 +87,13 @@ export class Transcript {
     return id;
   }
 
-  #close(): void {
-    this.#change(this.#open, (message) => ({ ...message, complete: true }));
-    this.#open = null;
+  #close(source: ReplySource): void {
+    this.#change(this.#open.get(source), (message) => ({ ...message, complete: true }));
+    this.#open.delete(source);
   }
 
-  #change(id: number | null, change: (message: TranscriptMessage) => TranscriptMessage): void {
-    if (id === null || !this.#messages.some((m) => m.id === id)) return;
+  #change(id: number | undefined, change: (message: TranscriptMessage) => TranscriptMessage): void {
+    if (id === undefined || !this.#messages.some((m) => m.id === id)) return;
     this.#messages = this.#messages.map((m) => (m.id === id ? change(m) : m));
   }
 }

@@ -232,7 +232,7 @@ export class FakeMicrophone implements VoiceAudioInput {
   }
 }
 
-export const ALL_FEATURES = ["frames-20ms", "playback", "resume", "ping", "pace", "notice"];
+export const ALL_FEATURES = ["frames-20ms", "playback", "resume", "ping", "pace", "notice", "resume-text"];
 
 export interface Rig {
   client: VoiceClient;
