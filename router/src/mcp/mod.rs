@@ -36,14 +36,15 @@ use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
 };
 use server::Server;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Where it is served.
 pub const PATH: &str = "/mcp";
 
 /// The endpoint, for programs with a token and for the local operator.
 pub fn routes(desk: &Arc<Desk>) -> Router<Arc<Desk>> {
-    let server = Server::new(api::Api::new(desk));
+    // Made when it is first asked for: a desk that no model visits does without.
+    let (server, of) = (OnceLock::new(), desk.clone());
     let config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
         .with_json_response(true)
@@ -51,7 +52,8 @@ pub fn routes(desk: &Arc<Desk>) -> Router<Arc<Desk>> {
         .disable_allowed_hosts()
         .disable_allowed_origins();
     let sessions = Arc::new(NeverSessionManager::default());
-    let service = StreamableHttpService::new(move || Ok(server.clone()), sessions, config);
+    let server = move || Ok(server.get_or_init(|| Server::new(api::Api::new(&of))).clone());
+    let service = StreamableHttpService::new(server, sessions, config);
     Router::new()
         .route_service(PATH, service)
         .layer(middleware::from_fn_with_state(desk.clone(), admit))

@@ -28,10 +28,17 @@ use super::{
     problem::{Problem, ProblemBody},
 };
 use crate::desk::Desk;
-use axum::{Json, Router, extract::DefaultBodyLimit, middleware};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::DefaultBodyLimit,
+    http::header,
+    middleware,
+    response::{IntoResponse as _, Response},
+};
 use frontdesk_agents::store::Scope;
 use serde_json::json;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use utoipa::{
     OpenApi, PartialSchema, ToSchema,
     openapi::{
@@ -180,14 +187,20 @@ fn routes() -> Routes {
 /// All routes, below `/api/v1`.
 pub fn router(desk: &Arc<Desk>) -> Router<Arc<Desk>> {
     let (router, _) = routes().0.split_for_parts();
-    let document = document();
     router
-        .route("/openapi.json", axum::routing::get(|| async move { Json(document) }))
+        .route("/openapi.json", axum::routing::get(openapi_json))
         .fallback(|| async { Problem::not_found("there is no such path in this API") })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(middleware::from_fn_with_state(desk.clone(), idempotency::once))
         .layer(middleware::from_fn_with_state(desk.clone(), access::identify))
+}
+
+/// Made when it is first asked for: as objects it is megabytes.
+async fn openapi_json() -> Response {
+    static TEXT: LazyLock<Bytes> =
+        LazyLock::new(|| serde_json::to_vec(&document()).unwrap_or_default().into());
+    ([(header::CONTENT_TYPE, "application/json")], TEXT.clone()).into_response()
 }
 
 /// The description of all routes.
