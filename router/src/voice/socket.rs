@@ -373,7 +373,8 @@ impl Connection {
         if let Some(token) = &token {
             send(socket, reply::call_started(token)).await?;
         }
-        if let Some(notice) = notice {
+        let offer = offer.filter(|_| features.notice);
+        if let Some(notice) = notice.filter(|_| offer.is_none()) {
             let wire = if features.notice {
                 reply::notice("hearing", true, &notice, None, false)
             } else {
@@ -381,8 +382,10 @@ impl Connection {
             };
             send(socket, wire).await?;
         }
-        if let Some(model) = offer.filter(|_| features.notice) {
-            let text = format!("{model} is not on this server yet.");
+        if let Some(model) = offer {
+            let text = format!(
+                "You are heard by a basic recogniser, because {model} is not on this server yet."
+            );
             send(socket, reply::offer(MODEL, &text, PULL, "Download it")).await?;
         }
         Ok(())
