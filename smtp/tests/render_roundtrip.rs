@@ -170,7 +170,7 @@ proptest! {
             prop_assert!(!line.trim().is_empty(), "blank line in the header");
         }
         for line in body.split("\r\n") {
-            prop_assert!(!line.starts_with('.') && !line.starts_with("From "));
+            prop_assert!(!line.starts_with('.') && !line.starts_with("From "), "{line:?}");
             prop_assert!(!line.ends_with([' ', '\t']), "{line:?}");
         }
     }

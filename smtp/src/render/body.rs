@@ -184,7 +184,6 @@ fn quoted_printable(text: &str) -> Vec<u8> {
             let escape = match c {
                 ' ' | '\t' => last,
                 '=' => true,
-                '.' | 'F' => at == 0 && (c == '.' || line.starts_with("From ")),
                 c => !c.is_ascii_graphic(),
             };
             let width = if escape { 3 * c.len_utf8() } else { 1 };
@@ -194,8 +193,8 @@ fn quoted_printable(text: &str) -> Vec<u8> {
                 out.extend_from_slice(b"=\r\n");
                 column = 0;
             }
-            // A soft break may bring a dot to the start of a line.
-            let escape = escape || (column == 0 && c == '.');
+            // What may not begin a line may not follow a soft break either.
+            let escape = escape || (column == 0 && (c == '.' || line[at..].starts_with("From ")));
             let mut utf8 = [0; 4];
             for &b in c.encode_utf8(&mut utf8).as_bytes() {
                 if escape {
@@ -233,5 +232,24 @@ fn base64_into(content: &[u8], out: &mut Vec<u8>) {
         let width = data_encoding::BASE64.encode_len(chunk.len());
         data_encoding::BASE64.encode_mut(chunk, &mut line[..width]);
         out.extend_from_slice(&line[..width]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_not_begin_a_line_does_not_follow_a_soft_break() {
+        for before in 0..2 * ENCODED_LINE {
+            for what in ["From here", ".here"] {
+                let text = format!("\u{e9}{}{what} on", "x".repeat(before));
+                let quoted = String::from_utf8(quoted_printable(&text)).unwrap();
+                for line in quoted.split("\r\n") {
+                    assert!(!line.starts_with("From ") && !line.starts_with('.'), "{quoted}");
+                    assert!(line.len() <= ENCODED_LINE, "{quoted}");
+                }
+            }
+        }
     }
 }
