@@ -14,10 +14,7 @@ use crate::{
     engines::Engines,
     http,
     keys::KeyStore,
-    mail::{
-        incoming::Incoming,
-        outgoing::{Renderer, StoreClock, StoreSpool},
-    },
+    mail::{delivery, incoming::Incoming, outgoing::Renderer},
     reload::{Reloads, Source},
 };
 use anyhow::Context as _;
@@ -28,7 +25,6 @@ use frontdesk_agents::{
 };
 use frontdesk_smtp::{
     auth::{Authenticator, dns::DnsConfig},
-    deliver::{self, Capture},
     receive::{self, Server, limits::Rate},
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -187,19 +183,8 @@ impl Desk {
                 .context("start the agents")?;
         let calls = desk.calls.get_or_init(|| Calls::new(&desk, runtime.live())).clone();
 
-        // What leaves. Capture finds its own files again, so everything may safely be repeated.
-        let recovered = desk.store.recover_deliveries(true).await?;
-        if recovered > 0 {
-            tracing::info!(recovered, "deliveries that a stop interrupted go again");
-        }
-        let capture = Capture::open(config.server.outgoing())?;
-        let delivering = tokio::spawn(deliver::run(
-            Arc::new(StoreSpool::new(desk.store.clone(), desk.renderer.clone())),
-            Arc::new(capture),
-            Arc::new(StoreClock(desk.store.clone())),
-            deliver::Options { concurrency: 32, ..deliver::Options::default() },
-            until_stopped(stopped.clone()),
-        ));
+        // What leaves.
+        let delivering = delivery::start(&desk, until_stopped(stopped.clone())).await?;
 
         // Who may ask: the local operator, then health checks and metrics.
         let control = http::bind_control(&config.server.control_socket())?;

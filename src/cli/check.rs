@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::Args;
 use frontdesk_router::agents::tool::CallEffect;
-use frontdesk_router::config::{ASSISTANT, AgentConfig, Config, LOCAL_DOMAIN, reachable};
+use frontdesk_router::config::{ASSISTANT, AgentConfig, Config, LOCAL_DOMAIN, Mode, reachable};
 use frontdesk_router::engines::{Job, Standing, State, standings};
 use frontdesk_router::tools::standing as tools;
 use serde_json::{Value, json};
@@ -279,11 +279,17 @@ fn domains(config: &Config) -> Finding {
 }
 
 fn outgoing(config: &Config) -> Finding {
-    Finding::note(
-        "answers",
-        format!("captured in {}", config.server.outgoing().display()),
-        "Nothing is sent to the world in this version.",
-    )
+    match &config.relay {
+        Some(relay) if config.mail.mode == Mode::Relay => {
+            let what = format!("leave through {} port {}", relay.host, relay.port);
+            Finding::good("answers", what)
+        }
+        _ => Finding::note(
+            "answers",
+            format!("captured in {}", config.server.outgoing().display()),
+            "Nothing leaves this machine. Set [mail] mode = \"relay\" and name a mail server under [relay].",
+        ),
+    }
 }
 
 fn tls(config: &Config) -> Finding {

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use clap::Args;
-use frontdesk_router::config::{Config, LogFormat, reachable};
+use frontdesk_router::config::{Config, LogFormat, Mode, reachable};
 use frontdesk_router::{Frontdesk, Source};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -107,7 +107,17 @@ fn greet(running: &frontdesk_router::Running) {
         );
     }
     println!("  data     {}", config.server.data.display());
-    println!("  answers  {} (nothing leaves this machine)", config.server.outgoing().display());
+    match &config.relay {
+        Some(relay) if config.mail.mode == Mode::Relay => {
+            println!("  answers  leave through {} port {}", relay.host, relay.port);
+        }
+        _ => {
+            println!(
+                "  answers  {} (nothing leaves this machine)",
+                config.server.outgoing().display()
+            )
+        }
+    }
     if let (Some(smtp), Some(agent)) = (running.smtp.first(), config.agents.first())
         && let Some(address) = agent.addresses.first()
     {

@@ -28,7 +28,7 @@ macro_rules! compare {
 /// Everything that is different, in the order of the file.
 pub fn differences(old: &Config, new: &Config) -> Vec<Difference> {
     let mut found = Vec::new();
-    let Config { server, smtp, http, dns, mail, limits, voice, models, mcp, agents } = old;
+    let Config { server, smtp, http, dns, mail, relay, limits, voice, models, mcp, agents } = old;
     compare!(found, "[server] ", ServerConfig {
         hostname: false, data: false, log_format: false, log_level: false, shutdown_grace: false,
     } of server, new.server);
@@ -52,6 +52,9 @@ pub fn differences(old: &Config, new: &Config) -> Vec<Difference> {
         replies_per_agent_per_day: true, new_instances_per_network_per_day: true,
         new_instances_per_agent_per_day: true, message_memory: false,
     } of limits, new.limits);
+    if *relay != new.relay {
+        found.push(Difference { what: "[relay]".into(), live: false });
+    }
     // Engines are loaded once and shared by the calls.
     if *voice != new.voice {
         found.push(Difference { what: "[voice]".into(), live: false });

@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::error::At;
 use super::quantity::show_size;
 use super::read::Places;
-use super::settings::{Config, LOCAL_DOMAIN};
+use super::settings::{Config, LOCAL_DOMAIN, Mode};
 use super::suggest::nearest;
 use super::walk::Report;
 
@@ -17,6 +17,25 @@ pub(super) fn together(report: &Report<'_>, config: &Config, places: &Places) {
     message_memory(report, config, places);
     agents(report, config, places);
     catch_all(report, config, places);
+    relay(report, config, places);
+}
+
+/// What is sent can leave, and be answered.
+fn relay(report: &Report<'_>, config: &Config, places: &Places) {
+    let (Mode::Relay, Some(mode)) = (config.mail.mode, &places.mode) else { return };
+    if config.relay.is_none() && !places.relay_named {
+        report.problem(
+            mode,
+            "`mode` is relay, and no relay is named. Write a section [relay] with its host.",
+        );
+    }
+    if config.mail.domains == [LOCAL_DOMAIN] && !places.domains_unsure {
+        report.problem(
+            mode,
+            "`mode` is relay, and the only domain is localhost, which nobody can answer. Name yours in \
+             `domains`.",
+        );
+    }
 }
 
 /// No address and port is wanted twice.

@@ -26,6 +26,7 @@ mod names;
 mod network;
 mod quantity;
 mod read;
+mod relay;
 mod settings;
 mod suggest;
 mod voice;
@@ -44,6 +45,7 @@ pub use frontdesk_voice::engine::EngineName;
 pub use mcp::{ALL as ALL_TOOLS, McpServer, McpUse, Reach};
 pub use models::ModelsConfig;
 pub use network::Network;
+pub use relay::{RelaySecurity, RelaySettings};
 pub use settings::{
     ASSISTANT, AgentConfig, Config, DICTATION, DnsConfig, HttpConfig, LOCAL_DOMAIN, Limits,
     LogFormat, MailConfig, Mode, RECEPTIONIST, RECEPTIONIST_REPLY, REPLY_PLACEHOLDERS, Secret,

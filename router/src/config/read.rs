@@ -18,6 +18,7 @@ use super::mcp::{self, McpServer};
 use super::models::{self, ModelsConfig};
 use super::names;
 use super::network::Network;
+use super::relay;
 use frontdesk_agents::{
     admission::InstancePolicy,
     gate::{Approval, ByReply},
@@ -47,6 +48,9 @@ pub(super) struct Places {
     pub max_message_size: Option<Range<usize>>,
     pub message_memory: Option<Range<usize>>,
     pub catch_all: Option<Range<usize>>,
+    pub mode: Option<Range<usize>>,
+    /// Whether a relay is named, be it wrongly.
+    pub relay_named: bool,
     /// The domains could not all be read, so an address in an unlisted one proves nothing.
     pub domains_unsure: bool,
     /// As long as the list of agents.
@@ -80,13 +84,16 @@ pub(super) fn config(
     let smtp = smtp(report.section(root, "smtp"), around, &mut places);
     let http = http(report.section(root, "http"), around, &mut places);
     let dns = dns(report.section(root, "dns"));
+    let relay = report.section(root, "relay");
+    places.relay_named = relay.has("host");
+    let relay = relay::relay(relay, around);
     let limits = limits(report.section(root, "limits"), &mut places);
     let voice = voice::voice(report.section(root, "voice"), around);
     let models = models::models(report.section(root, "models"), around);
     let mcp = mcp::servers(report, root, around);
     let agents = agents(report, root, around, (&mail, &voice, &models, &mcp), &mut places);
     report.finish_root(root);
-    (Config { server, smtp, http, dns, mail, limits, voice, models, mcp, agents }, places)
+    (Config { server, smtp, http, dns, mail, relay, limits, voice, models, mcp, agents }, places)
 }
 
 fn server(
@@ -321,6 +328,7 @@ fn mail(section: Section<'_, '_, '_>, places: &mut Places) -> MailConfig {
     if domains.is_empty() {
         domains = default.domains;
     }
+    places.mode = section.has("mode").then(|| section.value_span("mode"));
     let mode = mode(&section).unwrap_or(default.mode);
     let trusted_forwarders = section
         .strings("trusted_forwarders", "[\"forwarder.example\"]")
@@ -357,13 +365,15 @@ fn mail(section: Section<'_, '_, '_>, places: &mut Places) -> MailConfig {
 }
 
 fn mode(section: &Section<'_, '_, '_>) -> Option<Mode> {
-    let choices = [("capture", Some(Mode::Capture)), ("relay", None), ("direct", None)];
+    let choices =
+        [("capture", Some(Mode::Capture)), ("relay", Some(Mode::Relay)), ("direct", None)];
     let chosen = section.choice("mode", &choices)?;
     if chosen.value.is_none() {
         section.report().problem(
             &chosen.span,
-            "`mode`: sending to the world is not in this version yet. Write mode = \"capture\", \
-             which keeps what would be sent in data/outgoing.",
+            "`mode`: finding the way to other servers by itself is not in this version yet. Write mode = \
+             \"relay\" and name a mail server that does under [relay], or mode = \"capture\", which \
+             keeps what would be sent in data/outgoing.",
         );
     }
     chosen.value

@@ -5,7 +5,7 @@
 //! belongs to one agent, listeners do not clash, and the files that are named exist.
 
 use super::voice::{Talk, VoiceConfig};
-use super::{AssistantConfig, McpServer, ModelsConfig, Network, OwnKind};
+use super::{AssistantConfig, McpServer, ModelsConfig, Network, OwnKind, RelaySettings};
 use frontdesk_agents::{
     admission::InstancePolicy,
     gate::{Approval, ByReply},
@@ -33,6 +33,8 @@ pub struct Config {
     pub dns: DnsConfig,
     /// `[mail]`: the domains, and what leaves.
     pub mail: MailConfig,
+    /// `[relay]`: the mail server that takes what leaves here to the world.
+    pub relay: Option<RelaySettings>,
     /// `[limits]`: brakes on automatic mail and on what strangers can make us keep.
     pub limits: Limits,
     /// `[voice]`: calls, and what hears and speaks in them.
@@ -267,6 +269,8 @@ impl Default for MailConfig {
 pub enum Mode {
     /// It is rendered, signed and written to `data/outgoing/`; nothing leaves this machine.
     Capture,
+    /// It goes to the world through the mail server of `[relay]`.
+    Relay,
 }
 
 /// `[limits]`
@@ -421,6 +425,7 @@ impl Default for Config {
             dns: DnsConfig::default(),
             limits: Limits::default(),
             voice: VoiceConfig::default(),
+            relay: None,
             models: ModelsConfig::default(),
             mcp: BTreeMap::new(),
             agents: vec![AgentConfig::hello(&mail.domains)],
