@@ -297,7 +297,7 @@ async fn paths_reach_the_server_from_the_root() {
 #[tokio::test]
 async fn all_mistakes_of_the_config_are_told_and_nothing_is_asked() {
     let desk = Desk::answering(200, json!({}));
-    let text = "[smtp]\nlisen = []\n[mail]\nmode = \"relay\"\n";
+    let text = "[smtp]\nlisen = []\n[mail]\nmode = \"post\"\n";
     std::fs::write(desk.folder.path().join("frontdesk.toml"), text).unwrap();
     let ran = desk.run(&["agents", "list"]).await;
     assert_eq!((ran.code, desk.asked.take().len()), (2, 0));
